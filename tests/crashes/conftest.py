@@ -1,0 +1,75 @@
+"""Real crashes, each made once a run and shared by the tests that look at it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from tests.lab import fpm
+from tests.lab.php import CASES, Interpreter, Made, make
+from tests.lab.suites import SUITES, CannotMake, Suite, ensure
+from triage.cli.main import triage
+from triage.demo.crashes import find_php
+
+Maker = Callable[[str], Made]
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Maker:
+    """Makes a case with this machine's PHP; the same case twice is the same core."""
+    php = find_php()
+    if php is None:
+        pytest.skip("no php here: apt install php-cli")
+    return _maker(Interpreter(php.version), tmp_path_factory.mktemp("cores"))
+
+
+@pytest.fixture(scope="session", params=SUITES, ids=lambda suite: f"php{suite.php}")
+def made_by_suite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Maker:
+    """The same with the PHP of another Debian release."""
+    suite: Suite = request.param
+    try:
+        root = ensure(suite)
+    except CannotMake as reason:
+        pytest.skip(f"PHP {suite.php} cannot be had: {reason}")
+    major, minor = suite.php.split(".")
+    return _maker(Interpreter((int(major), int(minor)), root), tmp_path_factory.mktemp(suite.name))
+
+
+def _maker(php: Interpreter, folder: Path) -> Maker:
+    kept: dict[str, Made] = {}
+
+    def maker(name: str) -> Made:
+        if name not in kept:
+            kept[name] = _make(name, php, folder)
+        return kept[name]
+
+    return maker
+
+
+def _make(name: str, php: Interpreter, folder: Path) -> Made:
+    if name == fpm.CASE.name:
+        program = fpm.find_fpm()
+        if program is None or shutil.which("cgi-fcgi") is None:
+            pytest.skip("no php-fpm or cgi-fcgi here: apt install php-fpm libfcgi-bin")
+        return fpm.serve_and_crash(program, folder)
+    case = next(case for case in CASES if case.name == name)
+    if php.version < case.oldest:
+        pytest.skip(f"PHP {php.version[0]}.{php.version[1]} lacks what this needs")
+    return make(case, php, folder)
+
+
+def show(made: Made) -> dict[str, Any]:
+    """What `triage show CORE --json` prints."""
+    arguments = ["show", str(made.core), "--json"]
+    if made.sysroot is not None:
+        arguments += ["--sysroot", str(made.sysroot)]
+    result = CliRunner().invoke(triage, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    crash: dict[str, Any] = json.loads(result.stdout)
+    return crash

@@ -1,0 +1,1 @@
+"""What the tests need around the program: interpreters that crash, and what is true about each crash."""

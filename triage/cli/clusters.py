@@ -1,0 +1,68 @@
+"""`triage clusters`: which crashes are the same."""
+
+from __future__ import annotations
+
+import click
+
+from triage import clock
+from triage.cli.common import Chosen, options, print_json, print_rows
+from triage.model import Cluster
+from triage.text import clean
+from triage.wire import cluster_to_json
+
+_HEADER = ("cluster", "state", "count", "first_seen", "last_seen", "versions", "hosts", "title")
+
+
+@click.command()
+@options
+def command(chosen: Chosen) -> None:
+    """List the clusters, the one seen last first."""
+    with chosen.open_store() as store:
+        clusters = store.clusters()
+    if chosen.json:
+        print_json([cluster_to_json(cluster) for cluster in clusters])
+    else:
+        print_clusters(clusters, chosen)
+
+
+def print_clusters(clusters: list[Cluster], chosen: Chosen) -> None:
+    """A table on a terminal, tab-separated values elsewhere."""
+    if chosen.terminal:
+        _table(clusters, chosen)
+    else:
+        print_rows(_HEADER, [_row(cluster) for cluster in clusters])
+
+
+def _row(cluster: Cluster) -> tuple[object, ...]:
+    return (
+        cluster.id,
+        cluster.state,
+        cluster.count,
+        clock.iso(cluster.first_seen) if cluster.first_seen else None,
+        clock.iso(cluster.last_seen) if cluster.last_seen else None,
+        ",".join(cluster.versions),
+        ",".join(cluster.hosts),
+        cluster.title,
+    )
+
+
+def _table(clusters: list[Cluster], chosen: Chosen) -> None:
+    """For a terminal: as wide as it is, the title last so that it takes what is left."""
+    if not clusters:
+        chosen.say("No crashes yet. `triage batch /var/crash` triages a folder; `triage demo` shows how it looks.")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("cluster", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("N", justify="right", no_wrap=True)
+    table.add_column("last", justify="right", no_wrap=True)
+    table.add_column("what died ◂ called from", no_wrap=True, overflow="ellipsis")
+    for cluster in clusters:
+        last = clock.ago(cluster.last_seen) if cluster.last_seen else ""
+        cells = (cluster.id, str(cluster.state), str(cluster.count), last, clean(cluster.title))
+        table.add_row(*(Text(cell) for cell in cells))
+    Console(no_color=not chosen.color, highlight=False).print(table)

@@ -1,0 +1,57 @@
+"""The only clock: everything that asks for the time asks here, so tests can answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """The current time in UTC."""
+    return datetime.now(UTC)
+
+
+def from_epoch(seconds: float) -> datetime:
+    """A UTC time from seconds since 1970."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def iso(moment: datetime) -> str:
+    """ISO 8601 with whole seconds and a trailing Z."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def ago(moment: datetime, *, at: datetime | None = None) -> str:
+    """How long ago, in the largest whole unit: `5m`, `2h`, `9d`; `now` under a minute."""
+    seconds = int(((at or now()) - moment).total_seconds())
+    if seconds < 60:
+        return "now"
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    raise AssertionError("unreachable")
+
+
+class Stopwatch:
+    """Collects how long each named stage took, in seconds."""
+
+    def __init__(self, read: Callable[[], float] = time.perf_counter) -> None:
+        self._read = read
+        self.laps: dict[str, float] = {}
+
+    @contextmanager
+    def lap(self, stage: str) -> Iterator[None]:
+        """Time one stage; a stage entered twice adds up."""
+        begun = self._read()
+        try:
+            yield
+        finally:
+            self.laps[stage] = round(self.laps.get(stage, 0.0) + self._read() - begun, 6)
+
+
+def deadline(seconds: float) -> Callable[[], float]:
+    """A function that tells how many seconds are left, never below zero."""
+    end = time.monotonic() + seconds
+    return lambda: max(0.0, end - time.monotonic())

@@ -1,0 +1,1 @@
+"""Which crashes are the same: normalise, signature."""

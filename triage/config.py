@@ -1,0 +1,60 @@
+"""Settings: from the command line, the environment, or the defaults here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from triage.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on what one core may cost. Times in seconds, sizes in bytes."""
+
+    inner_frames: int = 256
+    outer_frames: int = 64
+    walk_frames: int = 200_000
+    other_thread_frames: int = 32
+    threads: int = 128
+    script_frames: int = 100_000
+    shown_script_frames: int = 400
+    gdb_seconds: float = 60.0
+    gdb_recycle: int = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What one run of the program was told."""
+
+    store: str | None = None
+    sysroot: Path | None = None
+    debug_dirs: tuple[Path, ...] = ()
+    gdb: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+def data_folder() -> Path:
+    """The XDG data folder of this program. Not created here."""
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "triage"
+
+
+def store_url(chosen: str | None) -> str:
+    """The store's URL: `--store`, else TRIAGE_STORE, else SQLite in the data folder.
+
+    A bare path is taken as an SQLite file.
+
+    Raises:
+        UsageError: for a URL scheme that no store speaks.
+    """
+    url = chosen or os.environ.get("TRIAGE_STORE") or f"sqlite:///{data_folder() / 'triage.db'}"
+    if "://" not in url:
+        return f"sqlite:///{Path(url).absolute()}"
+    if not url.startswith(("sqlite://", "postgresql://", "postgresql+")):
+        raise UsageError(
+            f"no store speaks {url.split(':', 1)[0]!r}",
+            help="Use --store PATH, sqlite:///PATH or postgresql://…",
+        )
+    return url

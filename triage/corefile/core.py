@@ -1,0 +1,142 @@
+"""A core file opened for reading: headers, notes, memory, modules and who it is.
+
+Nothing here loads the file: it is mapped, and only what is asked for is touched, so a sparse
+core of 10 GB costs what its headers and notes cost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from triage.corefile import elf, notes
+from triage.corefile.arguments import read_arguments
+from triage.corefile.elf import Buffer, Segment
+from triage.corefile.mapped import mapped
+from triage.corefile.memory import CoreMemory
+from triage.corefile.modules import AT_ENTRY, AT_SYSINFO_EHDR, MappedModule, find_modules
+from triage.errors import InputError
+
+_NOTES_LIMIT = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class CoreFile:
+    """One core. `expected_size` is what its own headers say the file should measure, in bytes."""
+
+    path: Path
+    size: int
+    expected_size: int
+    machine: str | None
+    notes: notes.Notes
+    memory: CoreMemory
+    modules: tuple[MappedModule, ...]
+    id: str
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the end of the file is missing."""
+        return self.size < self.expected_size
+
+    @property
+    def executable(self) -> MappedModule | None:
+        """The program itself: the module that holds the entry point."""
+        entry = self.notes.auxv.get(AT_ENTRY)
+        return self.module_at(entry) if entry is not None else None
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The command line: whole from the stack, else as the kernel cut it, else empty."""
+        full = read_arguments(self.memory, self.notes.auxv)
+        if full is not None:
+            return full
+        process = self.notes.process
+        return tuple(process.arguments.split()) if process else ()
+
+    def module_at(self, address: int) -> MappedModule | None:
+        """The module that holds `address`."""
+        return next((m for m in self.modules if m.start <= address < m.end), None)
+
+
+@contextmanager
+def open_core(path: Path) -> Iterator[CoreFile]:
+    """Open a core for the length of a `with` block.
+
+    Raises:
+        InputError: `empty`, `not-a-core`, `truncated` (nothing usable left), `unsupported`, or
+            what `mapped.open_regular` raises.
+    """
+    with mapped(path) as data:
+        yield read_core(path, data)
+
+
+def read_core(path: Path, data: Buffer) -> CoreFile:
+    """Read headers, notes and the module list of the core in `data`."""
+    header = elf.read_header(data)
+    if header.type != elf.ET_CORE:
+        kind = elf.TYPES.get(header.type, f"an ELF file of type {header.type}")
+        raise InputError("not-a-core", f"not a core dump but {kind}")
+    segments = list(elf.read_segments(data, header))
+    read = _notes(data, segments, header.machine)
+    if not read.threads:
+        raise _unusable(data, segments)
+    loads = [segment for segment in segments if segment.type == elf.PT_LOAD]
+    memory = CoreMemory(data, loads, read.files)
+    modules = find_modules(memory, read.files, read.auxv.get(AT_SYSINFO_EHDR))
+    return CoreFile(
+        path=path,
+        size=len(data),
+        expected_size=_expected_size(segments),
+        machine=header.machine,
+        notes=read,
+        memory=memory,
+        modules=tuple(modules),
+        id=_identity(data, segments, read, memory, header.machine),
+    )
+
+
+def _notes(data: Buffer, segments: list[Segment], machine: str | None) -> notes.Notes:
+    found: list[elf.Note] = []
+    for segment in segments:
+        if segment.type == elf.PT_NOTE:
+            raw = data[segment.offset : segment.offset + min(segment.file_size, _NOTES_LIMIT)]
+            found.extend(elf.read_notes(raw, segment.align))
+    return notes.decode(found, machine)
+
+
+def _unusable(data: Buffer, segments: list[Segment]) -> InputError:
+    expected = _expected_size(segments)
+    if not segments or len(data) < expected:
+        return InputError(
+            "truncated",
+            f"cut off before the thread states: {len(data)} bytes are there, "
+            + (f"{expected} were announced" if segments else "not even the segment table is whole"),
+            help="Look for a full disk or a size limit (ulimit -c, ProcessSizeMax) at the time of the crash.",
+        )
+    return InputError("damaged", "no thread state (NT_PRSTATUS) in the core's notes: not a usable core dump")
+
+
+def _expected_size(segments: list[Segment]) -> int:
+    return max((segment.offset + segment.file_size for segment in segments), default=0)
+
+
+def _identity(
+    data: Buffer, segments: list[Segment], read: notes.Notes, memory: CoreMemory, machine: str | None
+) -> str:
+    """A name for this very crash, the same wherever the core is copied.
+
+    Notes hold pids, registers and mappings; the bytes above the stack pointer tell apart two
+    crashes of one recycled pid.
+    """
+    digest = hashlib.sha256()
+    for segment in segments:
+        if segment.type == elf.PT_NOTE:
+            digest.update(data[segment.offset : segment.offset + min(segment.file_size, _NOTES_LIMIT)])
+    names = notes.PC_SP.get(machine or "")
+    if names:
+        stack_at = read.threads[0].registers.get(names[1], 0)
+        digest.update(memory.read(stack_at, 4096 - stack_at % 4096) or b"")
+    return digest.hexdigest()[:16]

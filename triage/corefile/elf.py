@@ -1,0 +1,141 @@
+"""The two ELF structures a core needs, read in place: the file header and the program headers.
+
+pyelftools walks these through a stream, segment by segment; a core may have 100,000 of them
+and is mapped, so they are unpacked straight from the map (gABI, "ELF Header", "Program Header").
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from triage.errors import InputError
+
+ET_CORE = 4
+PT_LOAD, PT_DYNAMIC, PT_NOTE, PT_GNU_EH_FRAME = 1, 2, 4, 0x6474E550
+PF_X, PF_W, PF_R = 1, 2, 4
+PN_XNUM = 0xFFFF
+MACHINES = {62: "x86_64", 183: "aarch64", 3: "i386", 40: "arm", 243: "riscv64", 22: "s390x", 21: "ppc64"}
+TYPES = {1: "a relocatable object", 2: "a program", 3: "a program or shared library", 4: "a core dump"}
+_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_SEGMENT = struct.Struct("<IIQQQQQQ")
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+
+
+class Buffer(Protocol):
+    """Anything sliceable by byte position: a map, bytes."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: slice, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the file header says. `machine` is a name such as `x86_64`, or `None` when unknown."""
+
+    type: int
+    machine: str | None
+    segments_at: int
+    segment_count: int
+    segment_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One program header; sizes and offsets in bytes."""
+
+    type: int
+    flags: int
+    offset: int
+    address: int
+    file_size: int
+    memory_size: int
+    align: int
+
+
+def read_header(data: Buffer) -> Header:
+    """Read the ELF header.
+
+    Raises:
+        InputError: `empty`, `not-elf`, `truncated` or `unsupported` (32-bit, big-endian).
+    """
+    if len(data) == 0:
+        raise InputError("empty", "the file is empty", help=_EMPTY_HELP)
+    if data[:4] != b"\x7fELF":
+        raise InputError("not-a-core", "not a core dump: the file does not begin with the ELF magic")
+    if len(data) < _HEADER.size:
+        raise InputError("truncated", f"only {len(data)} bytes: cut off inside the ELF header")
+    ident = data[:16]
+    if ident[4] != 2 or ident[5] != 1:
+        raise InputError("unsupported", "only 64-bit little-endian cores can be read")
+    fields = _HEADER.unpack(data[: _HEADER.size])
+    count = fields[10]
+    if count == PN_XNUM:
+        count = _extended_count(data, fields[6])
+    return Header(fields[1], MACHINES.get(fields[2]), fields[5], count, fields[9])
+
+
+_EMPTY_HELP = "The disk was full or the core limit was 0 when the process died."
+
+
+def _extended_count(data: Buffer, sections_at: int) -> int:
+    """More than 65,534 segments: the true count is in the first section header's sh_info."""
+    raw = data[sections_at : sections_at + _SECTION.size]
+    if len(raw) < _SECTION.size:
+        return PN_XNUM
+    return int(_SECTION.unpack(raw)[7])
+
+
+def read_segments(data: Buffer, header: Header) -> Iterator[Segment]:
+    """Yield the program headers that lie within the data; a cut-off table just ends early."""
+    if header.segment_size != _SEGMENT.size:
+        return
+    for index in range(header.segment_count):
+        at = header.segments_at + index * _SEGMENT.size
+        raw = data[at : at + _SEGMENT.size]
+        if len(raw) < _SEGMENT.size:
+            return
+        kind, flags, offset, address, _, file_size, memory_size, align = _SEGMENT.unpack(raw)
+        if kind == 0 and not any(raw):
+            return  # a hole in the file: the kernel writes no empty segments
+        yield Segment(kind, flags, offset, address, file_size, memory_size, align)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One ELF note: the owner's name, its type, and its bytes."""
+
+    owner: bytes
+    type: int
+    body: bytes
+
+
+def read_notes(data: bytes, align: int = 4) -> Iterator[Note]:
+    """Yield the notes of a note segment; stops at the first one that does not fit."""
+    step = 8 if align == 8 else 4
+    at = 0
+    while at + 12 <= len(data):
+        name_size, body_size, kind = struct.unpack_from("<III", data, at)
+        if name_size == body_size == kind == 0:
+            return  # a hole in the file, or padding: no kernel writes such a note
+        body_at = at + 12 + _up(name_size, step)
+        if name_size > len(data) or body_size > len(data) or body_at + body_size > len(data):
+            return
+        owner = data[at + 12 : at + 12 + name_size].rstrip(b"\0")
+        yield Note(owner, kind, data[body_at : body_at + body_size])
+        at = body_at + _up(body_size, step)
+
+
+def _up(value: int, step: int) -> int:
+    return (value + step - 1) & ~(step - 1)
+
+
+def build_id(notes: bytes, align: int = 4) -> str | None:
+    """The GNU build-id in a note segment's bytes, as hex."""
+    for note in read_notes(notes, align):
+        if note.owner == b"GNU" and note.type == 3 and 0 < len(note.body) <= 64:
+            return note.body.hex()
+    return None

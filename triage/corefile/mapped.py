@@ -1,0 +1,95 @@
+"""A file opened without following surprises, and mapped without being loaded."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from triage.corefile.elf import Buffer
+from triage.errors import InputError
+
+_KINDS = (
+    (stat.S_ISDIR, "directory", "a directory"),
+    (stat.S_ISFIFO, "fifo", "a named pipe (FIFO): reading it could wait for ever"),
+    (stat.S_ISSOCK, "socket", "a socket"),
+    (stat.S_ISCHR, "device", "a device"),
+    (stat.S_ISBLK, "device", "a device"),
+)
+
+
+def describe_kind(mode: int) -> tuple[str, str] | None:
+    """`(code, words)` for anything that is not a regular file, else `None`."""
+    for test, code, words in _KINDS:
+        if test(mode):
+            return code, words
+    return None
+
+
+def open_regular(path: Path) -> int:
+    """Open a regular file for reading and return its descriptor.
+
+    Opens without blocking, so a FIFO that appears between a look and the open cannot hang us.
+
+    Raises:
+        InputError: with the code `missing`, `dangling-link`, `unreadable`, `fifo`, `directory`, ….
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError as error:
+        raise _refusal(path, error) from error
+    other = describe_kind(os.fstat(descriptor).st_mode)
+    if other is not None:
+        os.close(descriptor)
+        raise InputError(other[0], f"not a regular file but {other[1]}")
+    return descriptor
+
+
+def _refusal(path: Path, error: OSError) -> InputError:
+    if error.errno == errno.ENOENT and path.is_symlink():
+        return InputError("dangling-link", "a symbolic link whose target does not exist")
+    if error.errno == errno.ENOENT:
+        return InputError("missing", "no such file")
+    if error.errno == errno.ELOOP:
+        return InputError("link-loop", "a symbolic link that leads back to itself")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return InputError(
+            "unreadable",
+            "permission denied",
+            help="Run triage as the owner of the core, or as root.",
+        )
+    if error.errno == errno.ENXIO:
+        return InputError("socket", "not a regular file but a socket or an unconnected device")
+    return InputError("unreadable", os.strerror(error.errno or 0))
+
+
+def open_mapped(path: Path) -> Buffer:
+    """Map a regular file read-only; an empty one gives empty bytes. Unmapped when collected.
+
+    Raises:
+        InputError: see `open_regular`; also `unreadable` when it cannot be mapped.
+    """
+    descriptor = open_regular(path)
+    try:
+        if os.fstat(descriptor).st_size == 0:
+            return b""
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise InputError("unreadable", f"cannot be mapped: {error}") from error
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[Buffer]:
+    """`open_mapped` for the length of a `with` block."""
+    view = open_mapped(path)
+    try:
+        yield view
+    finally:
+        if isinstance(view, mmap.mmap):
+            view.close()

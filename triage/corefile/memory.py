@@ -1,0 +1,125 @@
+"""The crashed process's memory, read out of the core a few bytes at a time."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+
+from triage.corefile.elf import PF_W, Buffer, Segment
+from triage.corefile.notes import FileMapping
+from triage.corefile.protocol import Region
+
+Backing = Callable[[FileMapping], Buffer | None]
+"""Gives the contents of a mapped file, or `None` when the file is missing or not the same one."""
+
+MAX_READ = 64 * 1024 * 1024
+
+
+class CoreMemory:
+    """Reads across segments; pages the kernel left out come from the mapped file, if it is proven.
+
+    The kernel leaves out file-backed pages that nobody wrote to (code, constants). A writable
+    range is never filled from the file: its contents at the crash are unknown.
+    """
+
+    def __init__(
+        self,
+        data: Buffer,
+        loads: Sequence[Segment],
+        files: Sequence[FileMapping],
+        backing: Backing | None = None,
+    ) -> None:
+        self._data = data
+        self._loads = sorted((load for load in loads if load.memory_size), key=lambda load: load.address)
+        self._starts = [load.address for load in self._loads]
+        self._files = sorted(files, key=lambda mapping: mapping.start)
+        self._file_starts = [mapping.start for mapping in self._files]
+        self._backing = backing
+
+    def use_files(self, backing: Backing) -> None:
+        """Set where the contents of mapped files come from."""
+        self._backing = backing
+
+    def read(self, address: int, size: int) -> bytes | None:
+        """Return `size` bytes at `address`, `None` when any of them is not known."""
+        if size <= 0:
+            return b"" if size == 0 else None
+        if address < 0 or size > MAX_READ:
+            return None
+        first = self._piece(address, size)
+        if first is None or len(first) == size:
+            return first
+        pieces, have = [first], len(first)
+        while have < size:
+            piece = self._piece(address + have, size - have)
+            if not piece:
+                return None
+            pieces.append(piece)
+            have += len(piece)
+        return b"".join(pieces)
+
+    def _piece(self, address: int, size: int) -> bytes | None:
+        """As many bytes as one segment gives at `address`, at least one, else `None`."""
+        load = self._load_at(address)
+        if load is None:
+            return None
+        inside = address - load.address
+        dumped = min(load.file_size, load.memory_size)
+        if inside < dumped:
+            at = load.offset + inside
+            return self._data[at : at + min(size, dumped - inside)] or None
+        wanted = min(size, load.memory_size - inside)
+        return None if load.flags & PF_W else self._from_file(address, wanted)
+
+    def _load_at(self, address: int) -> Segment | None:
+        index = bisect_right(self._starts, address) - 1
+        if index < 0:
+            return None
+        load = self._loads[index]
+        return load if address < load.address + load.memory_size else None
+
+    def _from_file(self, address: int, size: int) -> bytes | None:
+        mapping = self.file_at(address)
+        if mapping is None or self._backing is None:
+            return None
+        contents = self._backing(mapping)
+        if contents is None:
+            return None
+        at = mapping.offset + address - mapping.start
+        return contents[at : at + min(size, mapping.end - address)] or None
+
+    def file_at(self, address: int) -> FileMapping | None:
+        """The NT_FILE entry that covers `address`."""
+        index = bisect_right(self._file_starts, address) - 1
+        if index < 0:
+            return None
+        mapping = self._files[index]
+        return mapping if address < mapping.end else None
+
+    def region_at(self, address: int) -> Region | None:
+        """The mapped range that covers `address`, `None` when it was not mapped."""
+        load = self._load_at(address)
+        return self._region(load) if load is not None else None
+
+    def region_after(self, address: int) -> Region | None:
+        """The first mapped range that begins above `address`."""
+        index = bisect_right(self._starts, address)
+        return self._region(self._loads[index]) if index < len(self._loads) else None
+
+    def regions(self) -> list[Region]:
+        """All mapped ranges in address order."""
+        return [self._region(load) for load in self._loads]
+
+    def _region(self, load: Segment) -> Region:
+        mapping = self.file_at(load.address)
+        path = mapping.path if mapping else None
+        return Region(load.address, load.address + load.memory_size, load.flags, path)
+
+    def dumped(self, address: int, size: int) -> bytes | None:
+        """What the kernel itself dumped of `size` bytes at `address`: never filled from a file."""
+        load = self._load_at(address)
+        if load is None:
+            return None
+        inside = address - load.address
+        at = load.offset + inside
+        return self._data[at : at + min(size, load.file_size - inside)] if inside < load.file_size else None

@@ -1,0 +1,96 @@
+"""Which ELF files were mapped into the process, and which build of each.
+
+The kernel dumps the first page of every mapped ELF file (coredump_filter bit 4, on by default);
+the build-id there is the truth about what was running, whatever lies on the disk today.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from triage.corefile import elf
+from triage.corefile.memory import CoreMemory
+from triage.corefile.notes import FileMapping
+
+AT_PHDR, AT_ENTRY, AT_EXECFN, AT_SYSINFO_EHDR = 3, 9, 31, 33
+DELETED = " (deleted)"
+VDSO = "[vdso]"
+
+
+@dataclass(frozen=True, slots=True)
+class MappedModule:
+    """An ELF file as mapped: `base` turns addresses into ELF virtual addresses by subtraction.
+
+    `path` is as the kernel wrote it, without a trailing " (deleted)", which `deleted` tells.
+    """
+
+    path: str
+    start: int
+    end: int
+    base: int
+    build_id: str | None
+    deleted: bool
+    eh_frame_hdr: int | None
+
+
+def find_modules(memory: CoreMemory, files: Sequence[FileMapping], vdso: int | None) -> list[MappedModule]:
+    """All mapped ELF files in address order, with the vDSO when its address is known."""
+    found = [_module(memory, path, run) for path, run in _runs(files)]
+    modules = [module for module in found if module is not None]
+    if vdso is not None:
+        region = memory.region_at(vdso)
+        if region is not None:
+            modules.extend(filter(None, [_read_module(memory, VDSO, region.start, region.end)]))
+    return sorted(modules, key=lambda module: module.start)
+
+
+def _runs(files: Iterable[FileMapping]) -> Iterator[tuple[str, list[FileMapping]]]:
+    """Group neighbouring mappings of one file; a second load of a file begins at offset 0 again."""
+    for path, group in groupby(sorted(files, key=lambda mapping: mapping.start), key=lambda m: m.path):
+        run: list[FileMapping] = []
+        for mapping in group:
+            if mapping.offset == 0 and run:
+                yield path, run
+                run = []
+            run.append(mapping)
+        yield path, run
+
+
+def _module(memory: CoreMemory, path: str, run: list[FileMapping]) -> MappedModule | None:
+    if run[0].offset != 0:
+        return None
+    return _read_module(memory, path, run[0].start, run[-1].end)
+
+
+def _read_module(memory: CoreMemory, path: str, start: int, end: int) -> MappedModule | None:
+    page = memory.read(start, 64)
+    if page is None or page[:4] != b"\x7fELF" or page[4:6] != b"\x02\x01":
+        return None
+    at, size, count = struct.unpack_from("<Q14xHH", page, 32)
+    table = memory.read(start + at, size * min(count, 64))
+    if size != 56 or table is None:
+        return None
+    segments = list(elf.read_segments(table, elf.Header(3, None, 0, min(count, 64), size)))
+    loads = [segment for segment in segments if segment.type == elf.PT_LOAD]
+    if not loads:
+        return None
+    base = start - (min(load.address for load in loads) & ~0xFFF)
+    last = max(load.address + load.memory_size for load in loads)
+    header = next((s.address + base for s in segments if s.type == elf.PT_GNU_EH_FRAME), None)
+    plain, deleted = (path[: -len(DELETED)], True) if path.endswith(DELETED) else (path, False)
+    # .bss may reach past the last file-backed page, so the file's own headers decide the end.
+    true_end = max(end, min(base + last, end + (1 << 32)))
+    return MappedModule(plain, start, true_end, base, _build_id(memory, segments, base), deleted, header)
+
+
+def _build_id(memory: CoreMemory, segments: Iterable[elf.Segment], base: int) -> str | None:
+    for segment in segments:
+        if segment.type == elf.PT_NOTE and 0 < segment.file_size <= 65536:
+            notes = memory.read(base + segment.address, segment.file_size)
+            found = elf.build_id(notes, segment.align) if notes else None
+            if found:
+                return found
+    return None

@@ -1,0 +1,66 @@
+"""What the rooms above see of a process's memory: one method, so a dict of bytes can stand in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Memory(Protocol):
+    """Bytes of the crashed process by virtual address."""
+
+    def read(self, address: int, size: int) -> bytes | None:
+        """Return exactly `size` bytes at `address`, or `None` when any of them is not known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A mapped range as the core describes it. `flags` are ELF PF_* bits."""
+
+    start: int
+    end: int
+    flags: int
+    path: str | None
+
+
+class AddressSpace(Memory, Protocol):
+    """Memory that also knows what is mapped where."""
+
+    def region_at(self, address: int) -> Region | None:
+        """The mapped range that covers `address`, `None` when it was not mapped."""
+        ...
+
+    def region_after(self, address: int) -> Region | None:
+        """The first mapped range that begins above `address`."""
+        ...
+
+
+def c_string(memory: Memory, address: int, limit: int = 4096) -> bytes | None:
+    """The bytes at `address` up to a NUL; `None` when unknown or longer than `limit`."""
+    collected = b""
+    while len(collected) < limit:
+        at = address + len(collected)
+        piece = memory.read(at, 64 - at % 64)  # never across a page, so an end of memory is exact
+        if piece is None:
+            return None
+        end = piece.find(b"\0")
+        if end >= 0:
+            text = collected + piece[:end]
+            return text if len(text) <= limit else None
+        collected += piece
+    return None
+
+
+class Bytes:
+    """A `Memory` over given pieces; for tests and for parts copied out of a core."""
+
+    def __init__(self, pieces: dict[int, bytes]) -> None:
+        self._pieces = pieces
+
+    def read(self, address: int, size: int) -> bytes | None:
+        """See `Memory.read`; a read may not cross from one piece into the next."""
+        for start, data in self._pieces.items():
+            if start <= address and address + size <= start + len(data):
+                return data[address - start : address - start + size]
+        return None

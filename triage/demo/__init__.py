@@ -1,0 +1,1 @@
+"""Real crashes made on purpose, to show what the program does."""

@@ -1,0 +1,74 @@
+"""GDB's answer turned into native frames: each program counter put into its module and function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from triage.corefile import CoreFile
+from triage.corefile.modules import MappedModule
+from triage.model import NativeFrame, NativeThread, Symbols
+from triage.symbols import Finder
+
+LOOP_REGISTERS: Mapping[str, str] = {"x86_64": "r14", "aarch64": "x27"}
+"""Where GCC builds of PHP keep the running execute_data (a global register variable)."""
+
+
+def native_threads(answer: Mapping[str, Any], core: CoreFile, finder: Finder) -> tuple[NativeThread, ...]:
+    """The threads of a `triage-dump` answer, the crashed one first."""
+    crashed = answer["crashed"]
+    return tuple(_thread(raw, core, finder, is_crashed=raw["id"] == crashed) for raw in answer["threads"])
+
+
+def _thread(raw: Mapping[str, Any], core: CoreFile, finder: Finder, *, is_crashed: bool) -> NativeThread:
+    place = _Places(core, finder)
+    rows = [*raw["frames"], *raw["outer"]]
+    frames = []
+    for at, row in enumerate(rows):
+        # A caller's pc is the return address, which may already belong to the next function.
+        caller = at > 0 and not rows[at - 1]["handler"]
+        frames.append(place.frame(row, caller=caller))
+    return NativeThread(
+        id=raw["id"],
+        name=raw["name"],
+        crashed=is_crashed,
+        frames=tuple(frames),
+        depth=raw["depth"],
+        gap=max(0, raw["depth"] - len(rows)),
+        gap_at=len(raw["frames"]),
+        stop=raw["stop"],
+    )
+
+
+class _Places:
+    """Modules by address, looked up once per core."""
+
+    def __init__(self, core: CoreFile, finder: Finder) -> None:
+        self._core = core
+        self._finder = finder
+
+    def frame(self, row: Mapping[str, Any], *, caller: bool) -> NativeFrame:
+        pc = int(row["pc"])
+        module = self._core.module_at(pc)
+        symbols = self._finder.locate(module).symbols if module else None
+        # Names GDB gave for a file of another build would be wrong with full confidence.
+        trusted = symbols not in (Symbols.MISMATCH, Symbols.MISSING)
+        return NativeFrame(
+            level=int(row["level"]),
+            pc=pc,
+            sp=row["sp"],
+            function=row["name"] if trusted else None,
+            module=module.path if module else None,
+            offset=pc - module.base if module else None,
+            function_start=self._start(module, pc - 1 if caller else pc) if module else None,
+            file=row["file"] if trusted else None,
+            line=row["line"] if trusted else None,
+            inlined=bool(row["inline"]),
+            signal_handler=bool(row["handler"]),
+            vm_register=row["loop"],
+        )
+
+    def _start(self, module: MappedModule, address: int) -> int | None:
+        file = self._finder.locate(module).file
+        start = file.function_start(address - module.base) if file else None
+        return start + module.base if start is not None else None

@@ -1,0 +1,168 @@
+"""Runs inside GDB, in GDB's own Python, which may be older than ours: plain 3.6, no imports of ours.
+
+Defines two commands. Each takes one argument, base64 of a JSON object, and answers with one
+line: the marker, a space, and a JSON object in plain ASCII. One round trip a core.
+
+    triage-load {"executable": PATH | null, "core": PATH, "sysroot": PATH, "debug": "DIR:DIR"}
+    triage-dump {"inner": N, "outer": N, "walk": N, "others": N, "threads": N, "loop_register": NAME}
+"""
+
+import base64
+import json
+
+import gdb
+
+MARKER = "TRIAGE-ANSWER"
+REGISTERS = {
+    "i386:x86-64": (
+        "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip eflags cs ss ds es fs gs fs_base gs_base"
+    ).split(),
+    "aarch64": [f"x{n}" for n in range(31)] + ["sp", "pc", "cpsr"],
+}
+
+
+def answer(value):
+    gdb.write(f"{MARKER} {json.dumps(value)}\n")
+
+
+def register(frame, name):
+    """A register of a frame as an unsigned integer, None when GDB does not know it."""
+    try:
+        return int(frame.read_register(name)) & 0xFFFFFFFFFFFFFFFF
+    except (gdb.error, ValueError, OverflowError):
+        return None
+
+
+def describe(frame, loop_register):
+    """One frame; `stop` only on the outermost one."""
+    kind = frame.type()
+    sal = frame.find_sal()
+    return {
+        "level": frame.level() if hasattr(frame, "level") else None,
+        "pc": frame.pc(),
+        "sp": register(frame, "sp") if kind != gdb.INLINE_FRAME else None,
+        "name": frame.name(),
+        "file": sal.symtab.filename if sal.symtab is not None else None,
+        "line": sal.line if sal.symtab is not None else None,
+        "inline": kind == gdb.INLINE_FRAME,
+        "handler": kind == gdb.SIGTRAMP_FRAME,
+        "loop": register(frame, loop_register) if loop_register else None,
+    }
+
+
+def walk(inner, outer, most, loop_register):
+    """Frames of the selected thread: `inner` innermost, `outer` outermost, and how many there are.
+
+    Only the frames that are kept are described; those between are just stepped over.
+    """
+    kept, ring, depth, stop = [], [], 0, None
+    try:
+        frame = gdb.newest_frame()
+        while frame is not None and depth < most:
+            if len(kept) < inner:
+                kept.append(describe(frame, loop_register))
+            else:
+                ring.append(frame)
+                if len(ring) > outer:
+                    ring.pop(0)
+            depth += 1
+            older = frame.older()
+            if older is None:
+                reason = frame.unwind_stop_reason()
+                if reason not in (gdb.FRAME_UNWIND_NO_REASON, gdb.FRAME_UNWIND_OUTERMOST):
+                    stop = gdb.frame_stop_reason_string(reason)
+            frame = older
+        if frame is not None:
+            stop = f"more than {most} frames"
+    except gdb.error as error:
+        stop = str(error)
+    tail = []
+    for item in ring:
+        try:
+            tail.append(describe(item, loop_register))
+        except gdb.error as error:
+            stop = str(error)
+    for back, item in enumerate(reversed(tail)):
+        item["level"] = depth - 1 - back
+    for at, item in enumerate(kept):
+        item["level"] = at
+    return {"frames": kept, "outer": tail, "depth": depth, "stop": stop}
+
+
+def registers(frame):
+    names = REGISTERS.get(frame.architecture().name(), [])
+    found = ((name, register(frame, name)) for name in names)
+    return {name: value for name, value in found if value is not None}
+
+
+def instruction(frame):
+    """The instruction at the program counter, None when no code can be read there."""
+    try:
+        return frame.architecture().disassemble(frame.pc())[0]["asm"]
+    except (gdb.error, RuntimeError, IndexError):
+        return None
+
+
+def threads():
+    found = list(gdb.selected_inferior().threads())
+    return sorted(found, key=lambda thread: thread.num)
+
+
+def dump(options):
+    crashed = gdb.selected_thread()
+    first = crashed.ptid[1] or crashed.ptid[0] if crashed is not None else None
+    out = {"crashed": first, "threads": [], "registers": {}, "instruction": None, "count": 0}
+    every = threads()
+    out["count"] = len(every)
+    chosen = [t for t in every if t.num == crashed.num] + [t for t in every if t.num != crashed.num]
+    for thread in chosen[: options["threads"]]:
+        thread.switch()
+        own = thread.num == crashed.num
+        inner = options["inner"] if own else options["others"]
+        outer = options["outer"] if own else 4
+        most = options["walk"] if own else inner + 1000
+        entry = walk(inner, outer, most, options.get("loop_register"))
+        entry["id"] = thread.ptid[1] or thread.ptid[0]
+        entry["name"] = thread.name
+        out["threads"].append(entry)
+        if own:
+            try:
+                frame = gdb.newest_frame()
+                out["registers"] = registers(frame)
+                out["instruction"] = instruction(frame)
+            except gdb.error as error:
+                entry["stop"] = entry["stop"] or str(error)
+    return out
+
+
+def load(options):
+    """Open a core. The sysroot holds proven files only, so GDB never reads a file of another build."""
+    gdb.execute(f"set sysroot {options['sysroot']}", to_string=True)
+    gdb.execute(f"set debug-file-directory {options['debug']}", to_string=True)
+    if options["executable"] != LOADED.get("executable"):
+        if options["executable"] is None:
+            gdb.execute("file", to_string=True)
+        else:
+            gdb.execute(f"file {options['executable']}", to_string=True)
+        LOADED["executable"] = options["executable"]
+    gdb.execute(f"core-file {options['core']}", to_string=True)
+    return {"loaded": True}
+
+
+LOADED = {}
+
+
+class Command(gdb.Command):
+    def __init__(self, name, action):
+        super().__init__(name, gdb.COMMAND_DATA)
+        self.action = action
+
+    def invoke(self, argument, from_tty):
+        try:
+            answer(self.action(json.loads(base64.b64decode(argument).decode("utf-8"))))
+        except (gdb.error, RuntimeError, ValueError, MemoryError) as error:
+            answer({"error": str(error) or type(error).__name__})
+
+
+Command("triage-load", load)
+Command("triage-dump", dump)

@@ -1,0 +1,48 @@
+"""A folder that looks like the crashed machine's `/` and holds proven files only.
+
+GDB opens whatever path a core names: a library of another build, whose wrong names it then
+prints without a word, or a FIFO, on which it hangs for ever. With this folder as its sysroot it
+finds each file under the name the process knew it by, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class Overlay:
+    """Grows as cores come by, so that files GDB has read once keep their name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._generation = 0
+        self._links: dict[str, Path] = {}
+
+    @property
+    def root(self) -> Path:
+        """The folder to give as sysroot."""
+        return self._folder / f"root{self._generation}"
+
+    def hold(self, files: Mapping[str, Path]) -> None:
+        """Make each path of the process lead to its file; a changed answer begins a new folder."""
+        if any(self._links.get(path, file) != file for path, file in files.items()) or self._foreign(files):
+            self._generation += 1
+            self._links = {}
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path, file in files.items():
+            if path not in self._links:
+                self._link(path, file)
+
+    def _foreign(self, files: Mapping[str, Path]) -> bool:
+        """Whether the folder holds a file this core did not prove."""
+        return any(path not in files for path in self._links)
+
+    def _link(self, path: str, file: Path) -> None:
+        parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+        if not parts:
+            return
+        place = self.root.joinpath(*parts)
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.symlink_to(file.absolute())
+        self._links[path] = file

@@ -1,0 +1,321 @@
+"""One GDB process that examines one core after another.
+
+GDB is spoken to through MI, a command and its result at a time. pygdbmi's own controller waits
+a fixed while after every answer; here each read ends at the result record that carries the
+command's token. GDB ignores SIGTERM while it hangs, so it has its own process group and is
+killed with SIGKILL when its time is up.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import resource
+import selectors
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from triage import clock
+from triage.config import Limits
+from triage.errors import TriageError
+from triage.gdb import mi
+from triage.gdb.locate import Gdb
+from triage.gdb.overlay import Overlay
+
+MARKER = "TRIAGE-ANSWER "
+_SETTINGS = (
+    "set auto-load off",  # first: nothing that lies beside a binary may run
+    "set debuginfod enabled off",
+    "set confirm off",
+    "set pagination off",
+    "set width 0",
+    "set height 0",
+    "set print elements 200",
+    "set print frame-arguments none",
+    "set max-value-size 1048576",
+    "set style enabled off",
+    "maintenance set internal-error quit yes",
+    "maintenance set internal-error corefile no",
+)
+_GIB = 1 << 30
+_DEEP_WALK = 20_000
+
+
+class GdbFailed(TriageError):
+    """GDB gave no answer for this core: it died, hung or refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What GDB is to open. `files` maps each path the process knew to the proven file on this disk."""
+
+    core: Path
+    executable: Path | None
+    files: Mapping[str, Path]
+    debug_dirs: tuple[Path, ...] = ()
+
+
+class GdbSession:
+    """A GDB kept running across cores; started at first use, started again after a death."""
+
+    def __init__(self, gdb: Gdb, limits: Limits) -> None:
+        self.gdb = gdb
+        self._limits = limits
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: Path | None = None
+        self._overlay: Overlay | None = None
+        self._pending = b""
+        self._token = 0
+        self._served = 0
+        self.starts = 0
+
+    def __enter__(self) -> GdbSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def examine(self, target: Target, loop_register: str | None) -> dict[str, Any]:
+        """Open a core and return what `inside.py` answers to `triage-dump`.
+
+        A GDB that dies or hangs is started afresh and asked once more, for less: the crashed
+        thread's inner frames only. `reduced` in the answer tells.
+
+        Raises:
+            GdbFailed: when that fails too.
+        """
+        full = {
+            "inner": self._limits.inner_frames,
+            "outer": self._limits.outer_frames,
+            "walk": self._limits.walk_frames,
+            "others": self._limits.other_thread_frames,
+            "threads": self._limits.threads,
+            "loop_register": loop_register,
+        }
+        try:
+            return self._examine(target, full)
+        except GdbFailed as first:
+            self.kill()
+            less = {**full, "outer": 0, "walk": 64, "threads": 1}
+            try:
+                return {**self._examine(target, less), "reduced": first.message}
+            except GdbFailed:
+                self.kill()
+                raise
+
+    def _examine(self, target: Target, plan: Mapping[str, object]) -> dict[str, Any]:
+        if self._served >= self._limits.gdb_recycle:
+            self.close()
+        self._start()
+        self._served += 1
+        left = clock.deadline(self._limits.gdb_seconds)
+        self._ask("triage-load", self._prepare(target), left())
+        answer = self._ask("triage-dump", plan, left())
+        if any(thread["depth"] > _DEEP_WALK for thread in answer["threads"]):
+            self._served = self._limits.gdb_recycle  # a deep walk leaves hundreds of MB behind in GDB
+        return answer
+
+    def _prepare(self, target: Target) -> dict[str, object]:
+        """Links with plain names for everything GDB opens: its commands split paths at blanks."""
+        if self._overlay is None or self._folder is None:
+            raise GdbFailed("GDB is not running")
+        self._overlay.hold(target.files)
+        core = self._fresh_link("core", target.core)
+        executable = None
+        if target.executable is not None:
+            # Under one name for as long as it is the same file, so that GDB keeps what it read.
+            stamp = target.executable.stat()
+            executable = self._folder / f"program-{stamp.st_ino:x}-{stamp.st_mtime_ns:x}"
+            if not executable.is_symlink():
+                executable.symlink_to(target.executable.absolute())
+        debug = ":".join(str(path) for path in target.debug_dirs if not set(str(path)) & set(": '\"\\\n"))
+        return {
+            "core": str(core),
+            "executable": str(executable) if executable else None,
+            "sysroot": str(self._overlay.root),
+            "debug": debug,
+        }
+
+    def _fresh_link(self, name: str, target: Path) -> Path:
+        if self._folder is None:
+            raise GdbFailed("GDB is not running")
+        link = self._folder / f"{name}-{self._token}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(target.absolute())
+        return link
+
+    def _start(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.kill()
+        self._folder = Path(tempfile.mkdtemp(prefix="triage-gdb-"))
+        self._overlay = Overlay(self._folder)
+        argv = [*self.gdb.argv, "-nx", "-nh", "-q", "--interpreter=mi3"]
+        for setting in _SETTINGS:
+            argv += ["-iex", setting]
+        argv += ["-x", str(Path(__file__).with_name("inside.py"))]
+        self._process = self._spawn(argv, self._folder)
+        self.starts += 1
+        self._pending, self._served = b"", 0
+        try:
+            self._command("-gdb-version", self._limits.gdb_seconds)
+        except GdbFailed:
+            self.kill()
+            raise
+
+    def _spawn(self, argv: list[str], folder: Path) -> subprocess.Popen[bytes]:
+        environment = {
+            "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+            "LC_ALL": "C.UTF-8",
+            "TERM": "dumb",
+            "HOME": str(folder),
+            **self.gdb.env,
+        }
+        with (folder / "stderr").open("wb") as errors:
+            try:
+                process = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    cwd=folder,
+                    env=environment,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise GdbFailed(f"GDB could not be started: {error}") from error
+        _bound(process.pid)
+        return process
+
+    def _ask(self, command: str, argument: Mapping[str, object], seconds: float) -> dict[str, Any]:
+        """Run one of our commands inside GDB and return its JSON answer."""
+        packed = base64.b64encode(json.dumps(argument).encode()).decode()
+        printed = self._command(f'-interpreter-exec console "{command} {packed}"', seconds)
+        for line in printed.splitlines():
+            if line.startswith(MARKER):
+                answer: dict[str, Any] = json.loads(line[len(MARKER) :])
+                if "error" in answer:
+                    raise GdbFailed(f"GDB could not read this core: {answer['error']}")
+                return answer
+        raise GdbFailed(f"GDB gave no answer to {command}")
+
+    def _command(self, command: str, seconds: float) -> str:
+        """Send one MI command; return what it printed on the console up to its result record."""
+        process = self._process
+        if process is None or process.stdin is None:
+            raise GdbFailed("GDB is not running")
+        self._token += 1
+        left = clock.deadline(seconds)
+        try:
+            process.stdin.write(f"{self._token}{command}\n".encode())
+            process.stdin.flush()
+        except OSError as error:
+            raise GdbFailed(self._obituary()) from error
+        printed: list[str] = []
+        while True:
+            if not left():  # also when it never stops talking
+                raise GdbFailed(self._late())
+            record = self._record(left())
+            if record.type == "console" and isinstance(record.payload, str):
+                printed.append(record.payload)
+            elif record.type == "result" and record.token == self._token:
+                if record.message == "error":
+                    raise GdbFailed(f"GDB refused: {_reason(record.payload)}")
+                return "".join(printed)
+
+    def _record(self, seconds: float) -> mi.Record:
+        line = self._line(seconds).decode("utf-8", "replace").rstrip("\r\n")
+        try:
+            return mi.parse(line)
+        except mi.BrokenRecord as error:
+            raise GdbFailed(str(error)) from error
+
+    def _line(self, seconds: float) -> bytes:
+        """The next line GDB prints, however it is cut into reads."""
+        left = clock.deadline(seconds)
+        pieces = [self._pending]
+        size = len(self._pending)
+        with selectors.DefaultSelector() as selector:
+            stream = self._process.stdout if self._process else None
+            if stream is None:
+                raise GdbFailed("GDB is not running")
+            selector.register(stream, selectors.EVENT_READ)
+            while b"\n" not in pieces[-1]:
+                if not selector.select(left()):
+                    raise GdbFailed(self._late())
+                piece = os.read(stream.fileno(), 1 << 20)
+                if not piece:
+                    raise GdbFailed(self._obituary())
+                pieces.append(piece)
+                size += len(piece)
+                if size > mi.MAX_LINE:
+                    raise GdbFailed("GDB flooded its output")
+        line, _, self._pending = b"".join(pieces).partition(b"\n")
+        return line
+
+    def _late(self) -> str:
+        return f"GDB gave no answer within {self._limits.gdb_seconds:.0f} s and was stopped"
+
+    def _obituary(self) -> str:
+        """How GDB ended, with the last thing it said on stderr."""
+        status = None
+        if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                status = self._process.wait(timeout=2)
+        how = f"with signal {-status}" if status is not None and status < 0 else f"with status {status}"
+        said = ""
+        if self._folder is not None:
+            with suppress(OSError), (self._folder / "stderr").open("rb") as stream:
+                said = stream.read(65536).decode("utf-8", "backslashreplace").strip()[-300:]
+        return f"GDB ended {how}" + (f": {said}" if said else "")
+
+    def kill(self) -> None:
+        """End GDB at once, with everything in its process group, and remove its folder."""
+        process, self._process = self._process, None
+        if process is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    with suppress(OSError):
+                        stream.close()
+        folder, self._folder, self._overlay = self._folder, None, None
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Ask GDB to leave, and see to it that it does."""
+        process = self._process
+        if process is not None and process.stdin is not None:
+            with suppress(OSError, subprocess.TimeoutExpired):
+                process.stdin.write(b"-gdb-exit\n")
+                process.stdin.flush()
+                process.wait(timeout=2)
+        self.kill()
+
+
+def _bound(pid: int) -> None:
+    """GDB may not dump core itself, fill the disk, or eat the machine's memory."""
+    for kind, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 64 << 20),
+        (resource.RLIMIT_AS, 8 * _GIB),
+    ):
+        with suppress(OSError, ValueError):  # it may have died already; its death is noticed elsewhere
+            resource.prlimit(pid, kind, (value, value))
+
+
+def _reason(payload: object) -> str:
+    return str(payload.get("msg", payload)) if isinstance(payload, dict) else str(payload)

@@ -1,0 +1,338 @@
+"""The records that flow through the program. Plain data: no I/O, no behaviour beyond looks.
+
+Addresses are integers in here and become hex text only at the edge (`wire.py`, the views).
+Missing is `None`; a record that lacks something says why in `Crash.warnings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Confidence(StrEnum):
+    """How sure a statement is."""
+
+    PROVED = "proved"
+    LIKELY = "likely"
+    GUESS = "guess"
+
+
+class Status(StrEnum):
+    """How much of a core could be read."""
+
+    OK = "ok"
+    PARTIAL = "partial"
+    ERROR = "error"
+
+
+class Symbols(StrEnum):
+    """What names a module's file offers, and whether the file is the one that crashed."""
+
+    FULL = "full"
+    DYNAMIC = "dynamic"
+    NONE = "none"
+    MISSING = "missing"
+    MISMATCH = "mismatch"
+
+
+class State(StrEnum):
+    """What a person decided about a cluster."""
+
+    NEW = "new"
+    KNOWN = "known"
+    IGNORED = "ignored"
+    FIXED = "fixed"
+
+
+class Role(StrEnum):
+    """What kind of activation an interpreter frame is."""
+
+    USER = "user"
+    INTERNAL = "internal"
+    INCLUDE = "include"
+    EVAL = "eval"
+    MAIN = "main"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """Why the kernel stopped the process.
+
+    `address` is the faulting address for SIGSEGV, SIGBUS, SIGILL, SIGFPE; `sender` the
+    process id that sent the signal when a process did (`si_code` SI_USER, SI_TKILL, …).
+    """
+
+    number: int
+    name: str
+    code: int | None = None
+    code_name: str | None = None
+    address: int | None = None
+    sender: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """A file mapped into the process. `start`/`end` are absolute, `end` exclusive."""
+
+    path: str
+    build_id: str | None
+    start: int
+    end: int
+    symbols: Symbols
+    base: int = 0
+    """What to subtract from an address to get the ELF virtual address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativeFrame:
+    """One frame as the native unwinder saw it, before merging.
+
+    `function_start` is the absolute start of the code that covers `pc` (from a symbol or an
+    FDE); `vm_register` the value of the register in which the interpreter keeps its own
+    frame pointer (PHP on x86-64: r14), `None` where it could not be recovered.
+    """
+
+    level: int
+    pc: int
+    sp: int | None = None
+    function: str | None = None
+    module: str | None = None
+    offset: int | None = None
+    function_start: int | None = None
+    file: str | None = None
+    line: int | None = None
+    inlined: bool = False
+    signal_handler: bool = False
+    vm_register: int | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativeThread:
+    """One thread as the native unwinder saw it.
+
+    `frames` innermost first; where `gap` is not None, that many frames are missing before
+    `frames[gap_at]`. `stop` says why the unwinder gave up, `None` when it reached the start.
+    """
+
+    id: int
+    name: str | None
+    crashed: bool
+    frames: tuple[NativeFrame, ...]
+    depth: int
+    gap: int = 0
+    gap_at: int = 0
+    stop: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptFrame:
+    """One frame of the interpreter's own stack, before merging.
+
+    `address` is where the interpreter keeps the frame. `ends_activation` marks the outermost
+    frame that one native interpreter loop runs. `handler` is the native function behind an
+    internal (built-in) function.
+    """
+
+    kind: str
+    role: Role
+    address: int
+    function: str | None
+    class_name: str | None = None
+    file: str | None = None
+    line: int | None = None
+    ends_activation: bool = False
+    handler: int | None = None
+    jit: bool = False
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One frame of the merged stack, innermost first.
+
+    `kind` is `native` or the interpreter's name; `offset` is the address within the module
+    (ELF virtual address).
+    """
+
+    kind: str
+    function: str | None = None
+    class_name: str | None = None
+    module: str | None = None
+    offset: int | None = None
+    file: str | None = None
+    line: int | None = None
+    address: int | None = None
+    inlined: bool = False
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thread:
+    """One thread. `depth` is its true number of frames, `truncated` tells some are not in `frames`."""
+
+    id: int
+    name: str | None
+    crashed: bool
+    depth: int
+    truncated: bool
+    frames: tuple[Frame, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The HTTP request being served. The query string is left out: it may hold secrets."""
+
+    method: str | None
+    uri: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryUse:
+    """The interpreter's own memory accounting, in bytes; `limit` is `None` for unlimited or unknown."""
+
+    used: int | None
+    peak: int | None
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastError:
+    """The last error or exception the interpreter recorded."""
+
+    type: str | None
+    message: str | None
+    file: str | None
+    line: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """What the interpreter says of itself."""
+
+    name: str
+    version: str | None = None
+    sapi: str | None = None
+    debug: bool | None = None
+    zts: bool | None = None
+    script: str | None = None
+    request: Request | None = None
+    extensions: Mapping[str, str | None] = field(default_factory=dict)
+    options: Mapping[str, str | None] = field(default_factory=dict)
+    memory: MemoryUse | None = None
+    last_error: LastError | None = None
+    exception: LastError | None = None
+    jit: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One statement about the crash, with what it rests on and what to do about it."""
+
+    rule: str
+    title: str
+    confidence: Confidence
+    evidence: tuple[str, ...]
+    explanation: str
+    next_steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """The key under which equal crashes meet. `key` is exact and versioned (`v1:…`), `title` for people.
+
+    `steps` says, frame by frame, what was kept or dropped and why.
+    """
+
+    key: str
+    title: str
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crash:
+    """One triaged core."""
+
+    id: str
+    core: str
+    status: Status
+    time: datetime | None
+    host: str | None
+    pid: int | None
+    executable: str | None
+    build_id: str | None
+    arguments: tuple[str, ...]
+    signal: Signal | None
+    runtime: Runtime | None
+    threads: tuple[Thread, ...]
+    modules: tuple[Module, ...]
+    findings: tuple[Finding, ...] = ()
+    signature: Signature | None = None
+    cluster: str | None = None
+    registers: Mapping[str, int] = field(default_factory=dict)
+    instruction: str | None = None
+    gdb: str | None = None
+    warnings: tuple[str, ...] = ()
+    timing: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def crashed_thread(self) -> Thread | None:
+        """The thread that took the signal."""
+        return next((thread for thread in self.threads if thread.crashed), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why one input gave no crash. `code` is a stable word, `message` a sentence for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one input: a crash, a crash with gaps, or a failure."""
+
+    core: str
+    status: Status
+    crash: Crash | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrashRow:
+    """A crash as lists show it: no stacks, so that a hundred thousand fit."""
+
+    id: str
+    core: str
+    status: Status
+    time: datetime | None
+    host: str | None
+    pid: int | None
+    executable: str | None
+    signal: str | None
+    runtime: str | None
+    script: str | None
+    cluster: str | None
+    title: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Crashes that share a signature. `id` never changes."""
+
+    id: str
+    title: str
+    signature: str
+    count: int
+    first_seen: datetime | None
+    last_seen: datetime | None
+    state: State = State.NEW
+    severity: str = "crash"
+    crashes: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    note: str | None = None

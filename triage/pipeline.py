@@ -1,0 +1,300 @@
+"""From a core file to a crash record, stage by stage.
+
+    core file → corefile → runtimes → gdb → merge → diagnose → signature
+
+A stage that fails adds a warning, and the next works on what there is: a crash is never lost
+because one stage failed.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from triage import clock, redact
+from triage.cluster.signature import sign
+from triage.config import Settings
+from triage.corefile import CoreFile, notes, open_core
+from triage.diagnose import Case, diagnose
+from triage.errors import InputError
+from triage.gdb.frames import LOOP_REGISTERS, native_threads
+from triage.gdb.locate import Gdb, find_gdb
+from triage.gdb.session import GdbFailed, GdbSession, Target
+from triage.merge import Merged, Names, merge
+from triage.model import (
+    Crash,
+    Failure,
+    Finding,
+    Frame,
+    Module,
+    NativeFrame,
+    NativeThread,
+    Outcome,
+    Runtime,
+    Signature,
+    Status,
+    Symbols,
+    Thread,
+)
+from triage.runtimes import detect
+from triage.runtimes.protocol import Reading
+from triage.symbols import Finder
+from triage.symbols.abort import abort_message
+from triage.symbols.proven import proven_files
+from triage.text import size
+
+T = TypeVar("T")
+
+
+class Pipeline:
+    """Triages cores one after another with one GDB kept warm. Use as a context manager.
+
+    Raises:
+        EnvironmentLacks: on entry, when this machine has no usable GDB.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._finder = Finder(settings.sysroot, settings.debug_dirs)
+        self.gdb: Gdb = find_gdb(settings.gdb)
+        self._session = GdbSession(self.gdb, settings.limits)
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.close()
+
+    def triage(self, path: Path) -> Outcome:
+        """Triage one core. Never raises for what the file holds: a refusal is an outcome too."""
+        try:
+            with open_core(path) as core:
+                crash = _Examination(core, self._settings, self._finder, self._session).run()
+        except InputError as error:
+            message = error.message + (f". {error.help}" if error.help else "")
+            return Outcome(core=str(path), status=Status.ERROR, failure=Failure(code=error.code, message=message))
+        return Outcome(core=str(path), status=crash.status, crash=crash)
+
+
+class _Examination:
+    """One core on its way through the rooms."""
+
+    def __init__(self, core: CoreFile, settings: Settings, finder: Finder, session: GdbSession) -> None:
+        self._core = core
+        self._limits = settings.limits
+        self._finder = finder
+        self._session = session
+        self._watch = clock.Stopwatch()
+        self._warnings: list[str] = []
+        self._partial = False
+
+    def run(self) -> Crash:
+        core = self._core
+        core.memory.use_files(self._finder.backing(core.modules))
+        self._look_over()
+        modules: tuple[Module, ...] = self._stage("modules", self._modules, ())
+        reading: Reading | None = self._stage("runtime", self._runtime, None)
+        threads, registers, instruction = self._stage("gdb", self._native, self._from_notes())
+        merged: tuple[Thread, ...] = self._stage("merge", lambda: self._merge(threads, reading), ())
+        crashed = next((thread for thread in merged if thread.crashed), None)
+        findings: tuple[Finding, ...] = self._stage(
+            "diagnose", lambda: self._diagnose(crashed, reading, registers, instruction), ()
+        )
+        builds = {module.path: module.build_id for module in modules}
+        overflow = any(finding.rule == "stack-overflow" for finding in findings)
+        signature: Signature | None = self._stage(
+            "sign", lambda: sign(core.id, core.notes.signal, crashed, builds, overflow=overflow), None
+        )
+        arguments: tuple[str, ...] = self._stage("arguments", lambda: redact.command_line(core.arguments), ())
+        executable, process = core.executable, core.notes.process
+        return Crash(
+            id=core.id,
+            core=str(core.path),
+            status=Status.PARTIAL if self._partial else Status.OK,
+            time=clock.from_epoch(core.path.stat().st_mtime),
+            host=platform.node() or None,
+            pid=process.pid if process else core.notes.threads[0].id,
+            executable=executable.path if executable else None,
+            build_id=executable.build_id if executable else None,
+            arguments=arguments,
+            signal=core.notes.signal,
+            runtime=reading.runtime if reading else None,
+            threads=merged,
+            modules=modules,
+            findings=findings,
+            signature=signature,
+            registers=registers,
+            instruction=instruction,
+            gdb=self._session.gdb.version_text,
+            warnings=tuple(dict.fromkeys(self._warnings)),
+            timing=self._watch.laps,
+        )
+
+    def _stage(self, name: str, work: Callable[[], T], otherwise: T) -> T:
+        """Run one stage. The broad net that keeps a defect in one stage from losing the crash."""
+        try:
+            with self._watch.lap(name):
+                return work()
+        except Exception as error:  # noqa: BLE001 — see above; it is loud: a warning and the traceback
+            self._warn(f"the stage {name!r} failed: {type(error).__name__}: {error}. This is a defect in triage.")
+            traceback.print_exc(file=sys.stderr)
+            return otherwise
+
+    def _warn(self, text: str) -> None:
+        self._warnings.append(text)
+        self._partial = True
+
+    def _look_over(self) -> None:
+        """Say what is wrong with the file itself."""
+        core = self._core
+        if core.truncated:
+            self._warn(
+                f"the core is cut off: {size(core.size)} of {size(core.expected_size)} are there; what lay in the "
+                "missing part is unknown. Look for a full disk or a size limit at the time of the crash."
+            )
+        for note in core.notes.broken:
+            self._warn(f"the core's note {note} is damaged")
+        if core.executable is None:
+            self._warn("the program's own file is not in the core's list of mapped files")
+
+    def _modules(self) -> tuple[Module, ...]:
+        found = []
+        for module in self._core.modules:
+            located = self._finder.locate(module)
+            if located.symbols is Symbols.MISMATCH:
+                self._warn(
+                    f"{module.path} on this machine is another build than the one that crashed "
+                    f"(build-id {module.build_id}): its names are not used. It was updated since, or the core "
+                    "comes from another machine (--sysroot, --debug-dir)."
+                )
+            elif not located.verified:
+                self._warnings.append(f"{module.path}: the core holds no build-id, so the file could not be proven")
+            found.append(
+                Module(
+                    path=module.path,
+                    build_id=module.build_id,
+                    start=module.start,
+                    end=module.end,
+                    symbols=located.symbols,
+                    base=module.base,
+                )
+            )
+        executable = self._core.executable
+        if executable is not None and self._finder.locate(executable).symbols is Symbols.MISSING:
+            self._warn(
+                f"the program {executable.path} is not on this machine, so native names and frames are incomplete. "
+                "Give the folder that has it with --sysroot or --debug-dir."
+            )
+        return tuple(found)
+
+    def _runtime(self) -> Reading | None:
+        found = detect(self._core, self._finder, script_frames=self._limits.script_frames)
+        if isinstance(found, str):
+            self._warn(found)
+            return None
+        if found is None:
+            return None
+        reading = found.read()
+        for warning in reading.warnings:
+            self._warn(warning)
+        return reading
+
+    def _native(self) -> tuple[tuple[NativeThread, ...], dict[str, int], str | None]:
+        core = self._core
+        executable = core.executable
+        program = self._finder.locate(executable).file if executable else None
+        target = Target(
+            core=core.path,
+            executable=program.path if program else None,
+            files=proven_files(core, self._finder),
+            debug_dirs=self._finder.debug_dirs,
+        )
+        try:
+            answer = self._session.examine(target, LOOP_REGISTERS.get(core.machine or ""))
+        except GdbFailed as error:
+            self._warn(f"{error.message}; only the innermost native frame is known")
+            return self._from_notes()
+        if "reduced" in answer:
+            self._warn(f"at first {answer['reduced']}; asked again for the crashed thread's innermost frames only")
+        threads = native_threads(answer, core, self._finder)
+        for thread in threads:
+            if thread.crashed and thread.stop:
+                self._warnings.append(f"the native stack was followed as far as possible: {thread.stop}")
+        if answer["count"] > len(threads):
+            self._warnings.append(f"{answer['count']} threads; {len(threads)} are shown")
+        return threads, answer["registers"], answer["instruction"]
+
+    def _from_notes(self) -> tuple[tuple[NativeThread, ...], dict[str, int], str | None]:
+        """Threads as the notes tell: where each one stood, no callers."""
+        core = self._core
+        pc_name, sp_name = notes.PC_SP.get(core.machine or "", ("", ""))
+        threads = []
+        for at, state in enumerate(core.notes.threads):
+            pc = state.registers.get(pc_name)
+            frames: tuple[NativeFrame, ...] = ()
+            if pc is not None:
+                module = core.module_at(pc)
+                frames = (
+                    NativeFrame(
+                        level=0,
+                        pc=pc,
+                        sp=state.registers.get(sp_name),
+                        module=module.path if module else None,
+                        offset=pc - module.base if module else None,
+                    ),
+                )
+            threads.append(NativeThread(id=state.id, name=None, crashed=at == 0, frames=frames, depth=len(frames)))
+        return tuple(threads), dict(core.notes.threads[0].registers), None
+
+    def _merge(self, threads: tuple[NativeThread, ...], reading: Reading | None) -> tuple[Thread, ...]:
+        names = Names()
+        if reading is not None:
+            names = Names(loops=reading.loops, code=reading.code, functions=reading.names)
+        merged = []
+        for thread in threads:
+            script = reading.frames if reading is not None and thread.crashed else ()
+            woven = merge(thread, script, names)
+            if thread.crashed:
+                self._warnings.extend(woven.warnings)
+            merged.append(_thread(thread, woven))
+        return tuple(merged)
+
+    def _diagnose(
+        self, crashed: Thread | None, reading: Reading | None, registers: dict[str, int], instruction: str | None
+    ) -> tuple[Finding, ...]:
+        core = self._core
+        own = core.notes.threads[0].registers
+        _, sp_name = notes.PC_SP.get(core.machine or "", ("", ""))
+        runtime: Runtime | None = reading.runtime if reading else None
+        return diagnose(
+            Case(
+                signal=core.notes.signal,
+                pid=core.notes.process.pid if core.notes.process else None,
+                registers=registers,
+                stack_pointer=own.get(sp_name),
+                instruction=instruction,
+                memory=core.memory,
+                thread=crashed,
+                runtime=runtime,
+                abort_message=abort_message(core, self._finder),
+            )
+        )
+
+
+def _thread(native: NativeThread, merged: Merged) -> Thread:
+    frames: tuple[Frame, ...] = merged.frames
+    return Thread(
+        id=native.id,
+        name=native.name,
+        crashed=native.crashed,
+        depth=merged.depth,
+        truncated=merged.truncated,
+        frames=frames,
+    )

@@ -1,0 +1,79 @@
+"""What must not be stored: secrets in command lines, settings and URLs.
+
+Redaction is by name (`password`, `token`, …) and by shape (credentials inside URLs, long
+random-looking words). It errs on the side of hiding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+HIDDEN = "[redacted]"
+_NAME = re.compile(
+    r"pass|pwd|\bpw\b|_pw\b|secret|token|api[_-]?key|auth|credential|dsn|cookie|session_?id|private", re.I
+)
+_USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s]+@", re.I)  # greedy: an @ may be in the password
+_QUERY_SECRET = re.compile(
+    r"((?:^|[?&;:\s])[^=?&;:\s]*(?:pass|pwd|_pw\b|secret|token|key|auth)[^=&;\s]*=)[^&;\s\"']+", re.I
+)
+_RANDOM = re.compile(r"(?<![A-Za-z0-9_+-])(?=[A-Za-z0-9_+-]*\d)(?=[A-Za-z0-9_+-]*[A-Za-z])[A-Za-z0-9_+=-]{24,}")
+_PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+|[+=]+")
+
+
+def text(value: str) -> str:
+    """`value` with credentials in URLs, secret query parameters and long tokens hidden."""
+    value = _USERINFO.sub(rf"\1{HIDDEN}@", value)
+    value = _QUERY_SECRET.sub(rf"\1{HIDDEN}", value)
+    return _RANDOM.sub(lambda found: found[0] if _is_name(found[0]) else HIDDEN, value)
+
+
+def _is_name(word: str) -> bool:
+    """Whether a long word is built like a name: `import_invoices_v2`, `CartV2Test`. Tokens mix more."""
+    pieces = _PIECE.findall(word)
+    numbers = [piece for piece in pieces if piece.isdigit()]
+    words = [piece for piece in pieces if piece.isalpha() and piece not in ("v", "V")]
+    return (
+        len(numbers) == 1
+        and len(numbers[0]) == 1
+        and len(words) + 2 >= len(pieces)
+        and all(len(piece) > 1 for piece in words)
+    )
+
+
+def setting(name: str, value: str | None) -> str | None:
+    """The value of a named setting, hidden whole when the name says it is a secret."""
+    if value and _NAME.search(name):
+        return HIDDEN
+    return text(value) if value else value
+
+
+def command_line(arguments: Sequence[str]) -> tuple[str, ...]:
+    """A command line with the values of secret options hidden."""
+    return tuple(_arguments(arguments))
+
+
+def _arguments(arguments: Sequence[str]) -> Iterator[str]:
+    hide_next = False
+    for index, argument in enumerate(arguments):
+        if index == 0:
+            yield argument
+        elif hide_next and not argument.startswith("--"):
+            yield HIDDEN
+            hide_next = False
+        elif argument.startswith("-") and "=" in argument:
+            name, value = argument.split("=", 1)
+            yield f"{name}={setting(name, value)}"
+        else:
+            hide_next = argument.startswith("--") and bool(_NAME.search(argument))
+            yield _short_password(argument) or text(argument)
+
+
+def _short_password(argument: str) -> str | None:
+    """`-pSECRET`, as database clients take it."""
+    return f"-p{HIDDEN}" if re.fullmatch(r"-p[^-\s].*", argument) else None
+
+
+def uri(value: str | None) -> str | None:
+    """A request's path without its query string and fragment."""
+    return text(re.split(r"[?#]", value, maxsplit=1)[0]) if value else None

@@ -1,0 +1,18 @@
+"""One folder an interpreter, all behind the Protocol in `protocol.py`."""
+
+from __future__ import annotations
+
+from triage.corefile import CoreFile
+from triage.runtimes import php
+from triage.runtimes.protocol import Interpreter
+from triage.symbols import Finder
+
+__all__ = ["detect"]
+
+
+def detect(core: CoreFile, finder: Finder, *, script_frames: int = 100_000) -> Interpreter | str | None:
+    """The interpreter that runs in this core; `None` for a plain native program.
+
+    A sentence when there is one but its state cannot be read.
+    """
+    return php.detect(core, finder, script_frames=script_frames)

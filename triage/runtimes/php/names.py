@@ -1,0 +1,65 @@
+"""Names for PHP's static functions, from PHP's own tables.
+
+A stripped php names almost nothing, but the process itself knows which machine code stands
+behind `array_map()`: EG(function_table), each internal class's function_table and each
+extension's life-cycle pointers hold the addresses. 2,000 names in a few dozen milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from triage.runtimes.php.globals import Extension
+from triage.runtimes.php.reader import Reader
+
+_INTERNAL = 1
+_INTERNAL_CLASS = 1
+_LIFE_CYCLE = {
+    "module_startup_func": "zm_startup",
+    "module_shutdown_func": "zm_shutdown",
+    "request_startup_func": "zm_activate",
+    "request_shutdown_func": "zm_deactivate",
+    "info_func": "zm_info",
+}
+
+
+def native_names(
+    reader: Reader, functions: int | None, classes: int | None, extensions: Sequence[Extension]
+) -> dict[int, str]:
+    """Names by absolute start address: `zif_array_map`, `zim_PDO_query`, `zm_startup_redis`.
+
+    The names are those PHP's source gives them (PHP_FUNCTION, PHP_METHOD, PHP_MINIT_FUNCTION).
+    """
+    names: dict[int, str] = {}
+    for extension in extensions:
+        for field, prefix in _LIFE_CYCLE.items():
+            address = reader.field(extension.entry, "module_entry", field)
+            if address:
+                names.setdefault(address, f"{prefix}_{extension.name.lower()}")
+    for address, name in _functions(reader, functions, "zif"):
+        names.setdefault(address, name)
+    for class_name, table in _classes(reader, classes):
+        for address, name in _functions(reader, table, f"zim_{class_name}"):
+            names.setdefault(address, name)
+    return names
+
+
+def _functions(reader: Reader, table: int | None, prefix: str) -> Iterator[tuple[int, str]]:
+    for element in reader.elements(table) if table else ():
+        target = element.value.payload
+        if element.key is None or reader.field(target, "internal_function", "type") != _INTERNAL:
+            continue
+        handler = reader.field(target, "internal_function", "handler")
+        name = reader.string(reader.field(target, "internal_function", "function_name"))
+        if handler and name:
+            yield handler, f"{prefix}_{name}"
+
+
+def _classes(reader: Reader, classes: int | None) -> Iterator[tuple[str, int]]:
+    for element in reader.elements(classes) if classes else ():
+        entry = element.value.payload
+        if not reader.sound(entry) or reader.field(entry, "class_entry", "type") != _INTERNAL_CLASS:
+            continue
+        name = reader.string(reader.field(entry, "class_entry", "name"))
+        if name:
+            yield name.replace("\\", "_"), entry + reader.layout.offset("class_entry", "function_table")

@@ -1,0 +1,142 @@
+"""PHP's basic values read out of foreign memory: fields, strings, arrays, zvals.
+
+Every pointer is checked before it is followed: it must be aligned, mapped, and what it points
+to must look like what it should be. `None` means "not readable or not what it should be".
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from triage.corefile.protocol import Memory, c_string
+from triage.runtimes.php.layout import Layout
+from triage.text import from_bytes
+
+MAX_STRING = 1 << 20
+MAX_ELEMENTS = 1 << 20
+_PACK = {1: "<B", 2: "<H", 4: "<I", 8: "<Q"}
+_PACKED_ZVALS_SINCE = 80200
+
+
+class Value(NamedTuple):
+    """A zval: its type number and its 8 bytes of payload, read as an unsigned integer."""
+
+    type: int
+    payload: int
+    address: int
+
+
+class Element(NamedTuple):
+    """One element of a PHP array. `key` is `None` for an integer key."""
+
+    key: str | None
+    value: Value
+
+
+class Reader:
+    """Reads PHP structures with one version's layout."""
+
+    def __init__(self, memory: Memory, layout: Layout) -> None:
+        self.memory = memory
+        self.layout = layout
+        self._strings: dict[tuple[int, int], str | None] = {}
+
+    def number(self, address: int, size: int = 8) -> int | None:
+        """An unsigned little-endian integer."""
+        raw = self.memory.read(address, size)
+        return struct.unpack(_PACK[size], raw)[0] if raw is not None else None
+
+    def field(self, address: int, name: str, field: str) -> int | None:
+        """A field of the structure `name` at `address`; `None` also when this version lacks it."""
+        if not self.layout.has(name, field):
+            return None
+        offset, size = self.layout.place(name, field)
+        return self.number(address + offset, size)
+
+    def pointer(self, address: int, name: str, field: str) -> int | None:
+        """A pointer field, `None` when NULL, misaligned or pointing to unmapped memory."""
+        found = self.field(address, name, field)
+        return found if found and self.sound(found) else None
+
+    def sound(self, address: int) -> bool:
+        """Whether an address is aligned and mapped, so that it can be a PHP structure."""
+        return address % 8 == 0 and self.memory.read(address, 8) is not None
+
+    def string(self, address: int | None, limit: int = 65536) -> str | None:
+        """The text of the zend_string at `address`, cut at `limit` bytes.
+
+        Not a string unless its length is sane and a NUL follows its last byte.
+        """
+        if not address:
+            return None
+        key = (address, limit)
+        if key not in self._strings:
+            self._strings[key] = self._read_string(address, limit)
+        return self._strings[key]
+
+    def _read_string(self, address: int, limit: int) -> str | None:
+        length = self.field(address, "string", "len") if address % 8 == 0 else None
+        if length is None or length > MAX_STRING:
+            return None
+        at = address + self.layout.offset("string", "val")
+        if self.memory.read(at + length, 1) != b"\0":
+            return None
+        raw = self.memory.read(at, min(length, limit))
+        return from_bytes(raw) if raw is not None else None
+
+    def c_string(self, address: int | None, limit: int = 4096) -> str | None:
+        """The NUL-terminated text at `address`."""
+        if not address:
+            return None
+        raw = c_string(self.memory, address, limit)
+        return from_bytes(raw) if raw is not None else None
+
+    def value(self, address: int) -> Value | None:
+        """The zval at `address`."""
+        raw = self.memory.read(address, 16)
+        if raw is None:
+            return None
+        payload, kind = struct.unpack_from("<QB", raw)
+        return Value(kind, payload, address)
+
+    def text_value(self, value: Value | None) -> str | None:
+        """The text of a zval that holds a string."""
+        if value is None or value.type != self.layout.constant("IS_STRING"):
+            return None
+        return self.string(value.payload)
+
+    def elements(self, address: int) -> Iterator[Element]:
+        """The elements of the HashTable at `address`, in order, holes left out; stops at damage."""
+        used = self.field(address, "array", "nNumUsed")
+        size = self.field(address, "array", "nTableSize")
+        data = self.field(address, "array", "arData")
+        if not used or not size or not data or used > size or used > MAX_ELEMENTS:
+            return
+        step = self._step(address)
+        for start in range(0, used, 4096):
+            count = min(4096, used - start)
+            raw = self.memory.read(data + start * step, count * step)
+            if raw is None:
+                return
+            yield from self._slots(raw, data + start * step, step)
+
+    def _step(self, address: int) -> int:
+        flags = self.field(address, "array", "u.flags") or 0
+        packed = bool(flags & self.layout.constant("HASH_FLAG_PACKED"))
+        if packed and self.layout.version_id >= _PACKED_ZVALS_SINCE:
+            return self.layout.size("zval")
+        return self.layout.size("bucket")
+
+    def _slots(self, raw: bytes, address: int, step: int) -> Iterator[Element]:
+        for at in range(0, len(raw), step):
+            payload, kind = struct.unpack_from("<QB", raw, at)
+            if kind == 0:
+                continue
+            key = struct.unpack_from("<Q", raw, at + 24)[0] if step == 32 else 0
+            yield Element(self.string(key) if key else None, Value(kind, payload, address + at))
+
+    def find(self, table: int, key: str) -> Value | None:
+        """The element of a HashTable with a given string key."""
+        return next((element.value for element in self.elements(table) if element.key == key), None)

@@ -1,0 +1,50 @@
+"""What every interpreter's folder offers: find yourself in a core, read your stack and your facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from triage.corefile import CoreFile
+from triage.model import Runtime, ScriptFrame
+from triage.symbols import Finder
+
+FunctionStart = Callable[[int], int | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """All that one interpreter's state told.
+
+    `frames` innermost first. `names` gives names to native functions that no symbol table has
+    (absolute start address → name). `loops` are the native functions that run script code: each
+    of their frames on the native stack stands for a run of script frames. `code` are the ranges
+    of machine code the interpreter made itself (JIT). `warnings` say what could not be read.
+    """
+
+    runtime: Runtime
+    frames: tuple[ScriptFrame, ...]
+    depth: int
+    names: Mapping[int, str] = field(default_factory=dict)
+    loops: frozenset[str] = frozenset()
+    code: tuple[tuple[int, int], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Interpreter(Protocol):
+    """One interpreter, found in one core."""
+
+    name: str
+
+    def read(self) -> Reading:
+        """Read everything; never raises for what the core holds or lacks."""
+        ...
+
+
+class Detector(Protocol):
+    """Looks whether its interpreter runs in a core."""
+
+    def __call__(self, core: CoreFile, finder: Finder) -> Interpreter | str | None:
+        """The interpreter, `None` when it is not there, or a sentence why it cannot be read."""
+        ...

@@ -1,0 +1,73 @@
+"""From an empty database, or an older schema, to the current one. Only ever forward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sqlalchemy import Connection, insert, inspect, select, update
+
+from triage.errors import EnvironmentLacks, UsageError
+from triage.store.tables import meta, metadata
+
+VERSION = 1
+"""The schema that `tables.py` describes."""
+
+STEPS: Mapping[int, Callable[[Connection], None]] = {}
+"""What turns schema N-1 into N, by N, written in SQL that both databases speak."""
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether the schema is the one this program knows, so that nothing need be written.
+
+    Raises:
+        EnvironmentLacks: when it is newer.
+        UsageError: when the database belongs to some other program.
+    """
+    return _version(connection) == VERSION
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the schema up to date, within the caller's transaction. Raises as `is_current`."""
+    version = _version(connection)
+    if version is None:
+        _create(connection)
+        return
+    for number in range(version + 1, VERSION + 1):
+        STEPS[number](connection)
+    connection.execute(update(meta).where(meta.c.key == "schema").values(value=VERSION))
+
+
+def _create(connection: Connection) -> None:
+    metadata.create_all(connection)
+    rows = [{"key": "schema", "value": VERSION}, {"key": "revision", "value": 0}]
+    connection.execute(insert(meta), rows)
+
+
+def _version(connection: Connection) -> int | None:
+    """The schema's number; `None` for a database without our tables."""
+    tables = set(inspect(connection).get_table_names())
+    if meta.name not in tables:
+        _refuse_foreign(connection, tables)
+        return None
+    version: int | None = connection.scalar(select(meta.c.value).where(meta.c.key == "schema"))
+    if version is None:
+        raise EnvironmentLacks(
+            "the store has lost its schema version",
+            help="It is damaged: restore it from a backup, or move it aside and triage the cores again.",
+        )
+    if version > VERSION:
+        raise EnvironmentLacks(
+            f"a newer triage wrote this store (schema {version}; this triage knows {VERSION})",
+            help="Upgrade triage, or choose another store with --store.",
+        )
+    return version
+
+
+def _refuse_foreign(connection: Connection, tables: set[str]) -> None:
+    """An SQLite file full of another program's tables is a mistyped --store; a PostgreSQL
+    database is commonly shared, hence the prefix of our tables' names."""
+    if tables and connection.dialect.name == "sqlite":
+        raise UsageError(
+            f"this SQLite database is not a triage store (it holds {', '.join(sorted(tables)[:3])})",
+            help="Give --store a path of its own.",
+        )

@@ -1,0 +1,132 @@
+"""The statements that ask the store. Each is built here and run by `store.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Column, Select, func, select
+
+from triage.model import Status
+from triage.store.columns import Exact, digest, spell
+from triage.store.tables import clusters, crashes, inputs, meta
+
+Rows = Select[Any]
+
+_LISTED = (
+    crashes.c.id,
+    crashes.c.core,
+    crashes.c.status,
+    crashes.c.time,
+    crashes.c.host,
+    crashes.c.pid,
+    crashes.c.executable,
+    crashes.c.signal,
+    crashes.c.runtime,
+    crashes.c.script,
+    crashes.c.cluster,
+    crashes.c.title,
+)
+
+
+def revision() -> Rows:
+    """One number."""
+    return select(meta.c.value).where(meta.c.key == "revision")
+
+
+def done_input(path: str, stamp: str) -> Rows:
+    """`status`, and the crash's `record`, of this very input if it was triaged."""
+    return (
+        select(inputs.c.status, crashes.c.id, crashes.c.record)
+        .join(crashes, crashes.c.id == inputs.c.crash)
+        .where(
+            inputs.c.digest == digest(path),
+            inputs.c.stamp == stamp,
+            inputs.c.status.in_([Status.OK.value, Status.PARTIAL.value]),
+        )
+    )
+
+
+def failed_inputs() -> Rows:
+    """`path`, `status`, `code`, `message`."""
+    columns = (inputs.c.path, inputs.c.status, inputs.c.code, inputs.c.message)
+    return select(*columns).where(inputs.c.status == Status.ERROR.value)
+
+
+def record(crash: str) -> Rows:
+    """The `record` of one crash."""
+    return select(crashes.c.record).where(crashes.c.id == crash)
+
+
+def crash_rows(cluster: str | None, limit: int, offset: int) -> Rows:
+    """The columns of a CrashRow, newest first, crashes of unknown time last."""
+    listed = _within(select(*_LISTED), cluster)
+    return listed.order_by(crashes.c.time.desc().nulls_last(), crashes.c.id).limit(limit).offset(offset)
+
+
+def cluster_rows(cluster: str | None) -> Rows:
+    """The clusters' own columns with `total`, `first_seen`, `last_seen`; newest first.
+
+    Among all clusters those without crashes are left out: their crashes moved elsewhere.
+    """
+    stats = _within(
+        select(
+            crashes.c.cluster,
+            func.count().label("total"),
+            func.min(crashes.c.time).label("first_seen"),
+            func.max(crashes.c.time).label("last_seen"),
+        ),
+        cluster,
+    )
+    seen = stats.group_by(crashes.c.cluster).subquery()
+    wanted = select(
+        clusters.c.id,
+        clusters.c.title,
+        clusters.c.signature,
+        clusters.c.state,
+        clusters.c.note,
+        func.coalesce(seen.c.total, 0).label("total"),
+        seen.c.first_seen,
+        seen.c.last_seen,
+    ).join(seen, seen.c.cluster == clusters.c.id, isouter=cluster is not None)
+    if cluster is not None:
+        wanted = wanted.where(clusters.c.id == cluster)
+    return wanted.order_by(seen.c.last_seen.desc().nulls_last(), clusters.c.id)
+
+
+def members(cluster: str | None) -> Rows:
+    """(`cluster`, crash id as `value`), the newest crash of each cluster first."""
+    every = select(crashes.c.cluster, crashes.c.id.label("value")).where(crashes.c.cluster.is_not(None))
+    return _within(every, cluster).order_by(crashes.c.cluster, crashes.c.time.desc().nulls_last(), crashes.c.id)
+
+
+def distinct(column: Column[Any], cluster: str | None) -> Rows:
+    """(`cluster`, `value`) for each value of `column` in each cluster."""
+    every = select(crashes.c.cluster, column.label("value")).distinct()
+    return _within(every.where(crashes.c.cluster.is_not(None), column.is_not(None)), cluster)
+
+
+def exactly(column: Column[Any], name: str) -> Rows:
+    """The id `name` itself."""
+    return select(column).where(column == name)
+
+
+def starting(column: Column[Any], prefix: str, limit: int) -> Rows:
+    """Ids that begin with `prefix`. Not LIKE: its rules for case differ between databases."""
+    head = func.substr(column, 1, len(spell(prefix)), type_=Exact)
+    return select(column).where(head == prefix).order_by(column).limit(limit)
+
+
+def newest_crashes(limit: int) -> Rows:
+    """Ids of the newest crashes."""
+    return select(crashes.c.id).order_by(crashes.c.time.desc().nulls_last(), crashes.c.id).limit(limit)
+
+
+def newest_clusters(limit: int) -> Rows:
+    """Ids of the clusters that crashed last."""
+    last = func.max(crashes.c.time)
+    known = select(crashes.c.cluster).where(crashes.c.cluster.is_not(None)).group_by(crashes.c.cluster)
+    return known.order_by(last.desc().nulls_last(), crashes.c.cluster).limit(limit)
+
+
+def _within(statement: Rows, cluster: str | None) -> Rows:
+    return statement if cluster is None else statement.where(crashes.c.cluster == cluster)

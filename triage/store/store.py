@@ -1,0 +1,230 @@
+"""The store: what was triaged, kept between runs."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Column, Connection, Row
+
+from triage.errors import TriageError, UsageError
+from triage.model import Cluster, Crash, CrashRow, Failure, Outcome, State, Status
+from triage.store import reads, writes
+from triage.store.backend import Backend, Engines, explained
+from triage.store.tables import clusters, crashes
+from triage.wire import crash_from_json
+
+_CANDIDATES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class InputStamp:
+    """What tells a file from one that took its place: size, modification time, inode."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+class Store:
+    """Crashes, their clusters and the inputs they came from, in one database.
+
+    Made by `open_store`, closed by leaving its `with`. Each method is one transaction, may be
+    called from any thread, and raises a TriageError when the database cannot be used: Busy
+    when another program keeps it locked, EnvironmentLacks when it is damaged, unreachable or
+    not writable.
+    """
+
+    def __init__(self, backend: Backend, engines: Engines) -> None:
+        self._backend = backend
+        self._engines = engines
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection. May be called twice."""
+        self._engines.reader.dispose()
+
+    @property
+    def name(self) -> str:
+        """How to call this store in messages: a path, or a URL without its password."""
+        return self._backend.name
+
+    def seen(self, path: str, stamp: InputStamp) -> Outcome | None:
+        """The earlier outcome if this very input gave a crash; `None` if it is new or failed."""
+        with self._reading() as connection:
+            row = connection.execute(reads.done_input(path, _stamp_text(stamp))).first()
+        if row is None:
+            return None
+        # The record may name another path, where the same crash was found as well.
+        crash = replace(self._crash(row.record, row.id), core=path)
+        return Outcome(core=path, status=Status(row.status), crash=crash)
+
+    def save(self, outcome: Outcome, stamp: InputStamp | None) -> Outcome:
+        """Keep what became of one input; returns it with the crash's cluster set.
+
+        A crash of a known id, and an earlier outcome of the same path, are replaced. Without
+        a stamp the input is triaged again next time.
+        """
+        with self._writing() as connection:
+            if outcome.crash is not None:
+                outcome = replace(outcome, crash=writes.put_crash(connection, outcome.crash))
+            writes.put_input(connection, outcome, None if stamp is None else _stamp_text(stamp))
+        return outcome
+
+    def clusters(self) -> list[Cluster]:
+        """All clusters that have crashes, the one that crashed last first."""
+        with self._reading() as connection:
+            return _clusters(connection, None)
+
+    def cluster(self, id_or_prefix: str) -> Cluster:
+        """One cluster, by its id or the beginning of it.
+
+        Raises:
+            UsageError: when no cluster, or more than one, is meant; names candidates.
+        """
+        with self._reading() as connection:
+            return _clusters(connection, _cluster_id(connection, id_or_prefix))[0]
+
+    def mark(self, cluster: str, state: State, note: str | None = None) -> Cluster:
+        """Set what a person decided about a cluster; raises UsageError as `cluster()` does."""
+        with self._writing() as connection:
+            marked = _clusters(connection, _cluster_id(connection, cluster))[0]
+            marked = replace(marked, state=state, note=note)
+            writes.set_state(connection, marked)
+        return marked
+
+    def crash(self, id_or_prefix: str) -> Crash:
+        """One crash whole; raises UsageError as `cluster()` does."""
+        with self._reading() as connection:
+            recent = reads.newest_crashes(_CANDIDATES)
+            id_ = _resolve(connection, crashes.c.id, id_or_prefix, "crash", recent)
+            record: str = connection.execute(reads.record(id_)).scalar_one()
+        return self._crash(record, id_)
+
+    def crash_rows(self, cluster: str | None = None, limit: int = 500, offset: int = 0) -> list[CrashRow]:
+        """Crashes as lists show them, newest first; of one cluster if given (id or prefix)."""
+        with self._reading() as connection:
+            within = None if cluster is None else _cluster_id(connection, cluster)
+            rows = connection.execute(reads.crash_rows(within, limit, offset))
+            return [_crash_row(row) for row in rows]
+
+    def failures(self) -> list[Outcome]:
+        """The inputs that gave no crash when last tried, by path."""
+        with self._reading() as connection:
+            found = [_failed(row) for row in connection.execute(reads.failed_inputs())]
+        return sorted(found, key=lambda outcome: outcome.core)
+
+    def revision(self) -> int:
+        """A number that rises with every commit, whoever makes it."""
+        with self._reading() as connection:
+            return int(connection.scalar(reads.revision()) or 0)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the batch lock of this store; it is free again when the process ends, however.
+
+        Raises:
+            Busy: when another run holds it; the message names its pid.
+        """
+        with explained(self._backend), self._backend.lock(self._engines):
+            yield
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with explained(self._backend), self._engines.reader.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with explained(self._backend), self._engines.writer.begin() as connection:
+            writes.raise_revision(connection)
+            yield connection
+
+    def _crash(self, record: str, id_: str) -> Crash:
+        try:
+            return crash_from_json(json.loads(record))
+        except ValueError as error:
+            raise TriageError(
+                f"the record of crash {id_} in {self.name} cannot be read: {error}",
+                help="Triage its core again.",
+            ) from error
+
+
+def _stamp_text(stamp: InputStamp) -> str:
+    # Text: an inode is unsigned and may not fit a database's 64-bit integers.
+    return f"{stamp.size}:{stamp.mtime_ns}:{stamp.inode}"
+
+
+def _clusters(connection: Connection, cluster: str | None) -> list[Cluster]:
+    """All clusters, or one, in four statements however many there are."""
+    ids = _by_cluster(connection, reads.members(cluster))
+    versions = _by_cluster(connection, reads.distinct(crashes.c.runtime, cluster))
+    hosts = _by_cluster(connection, reads.distinct(crashes.c.host, cluster))
+    return [
+        Cluster(
+            id=row.id,
+            title=row.title,
+            signature=row.signature,
+            count=row.total,
+            first_seen=row.first_seen,
+            last_seen=row.last_seen,
+            state=State(row.state),
+            crashes=tuple(ids[row.id]),
+            versions=tuple(sorted(versions[row.id])),
+            hosts=tuple(sorted(hosts[row.id])),
+            note=row.note,
+        )
+        for row in connection.execute(reads.cluster_rows(cluster))
+    ]
+
+
+def _by_cluster(connection: Connection, pairs: reads.Rows) -> defaultdict[str, list[str]]:
+    grouped: defaultdict[str, list[str]] = defaultdict(list)
+    for row in connection.execute(pairs):
+        grouped[row.cluster].append(row.value)
+    return grouped
+
+
+def _cluster_id(connection: Connection, name: str) -> str:
+    return _resolve(connection, clusters.c.id, name, "cluster", reads.newest_clusters(_CANDIDATES))
+
+
+def _resolve(connection: Connection, ids: Column[Any], name: str, noun: str, recent: reads.Rows) -> str:
+    """The id that `name` means: itself, or the only one that begins with it."""
+    whole: str | None = connection.scalar(reads.exactly(ids, name))
+    if whole is not None:
+        return whole
+    found = list(connection.scalars(reads.starting(ids, name, _CANDIDATES + 1))) if name else []
+    if not found:
+        known = list(connection.scalars(recent))
+        help_ = f"The newest are: {', '.join(known)}" if known else f"The store holds no {noun} yet."
+        raise UsageError(f"no {noun} is called {name!r}", help=help_)
+    if len(found) > 1:
+        more = " …" if len(found) > _CANDIDATES else ""
+        raise UsageError(
+            f"{name!r} is the beginning of more than one {noun}",
+            help=f"Give more of it: {', '.join(found[:_CANDIDATES])}{more}",
+        )
+    only: str = found[0]
+    return only
+
+
+def _crash_row(row: Row[Any]) -> CrashRow:
+    return CrashRow(**{**row._asdict(), "status": Status(row.status)})
+
+
+def _failed(row: Row[Any]) -> Outcome:
+    failure = None if row.code is None else Failure(code=row.code, message=row.message)
+    return Outcome(core=row.path, status=Status(row.status), failure=failure)

@@ -1,0 +1,69 @@
+"""The tables as the current schema has them (`migrations.VERSION`).
+
+The columns of `crashes` beside `record` are copies for lists and counts. `record` stands last:
+SQLite then reads the others without walking through the pages of a long record. Each index
+below answers one question alone, without a look at the table.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, MetaData, Table, Text
+
+from triage.store.columns import Exact, Moment
+
+metadata = MetaData()
+
+# Numbers about the store itself: `schema`, and `revision` which every commit raises.
+meta = Table(
+    "triage_meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+clusters = Table(
+    "triage_clusters",
+    metadata,
+    Column("id", Exact, primary_key=True),
+    Column("digest", Text, nullable=False, unique=True),  # of `signature`
+    Column("signature", Exact, nullable=False),
+    Column("title", Exact, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("note", Exact),
+)
+
+crashes = Table(
+    "triage_crashes",
+    metadata,
+    Column("id", Exact, primary_key=True),
+    Column("cluster", Exact, ForeignKey(clusters.c.id)),
+    Column("core", Exact, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("time", Moment),
+    Column("host", Exact),
+    Column("pid", BigInteger),
+    Column("executable", Exact),
+    Column("signal", Exact),
+    Column("runtime", Exact),
+    Column("script", Exact),
+    Column("title", Exact),
+    Column("record", Text, nullable=False),  # JSON in ASCII, see wire.py
+)
+Index("triage_crashes_newest", crashes.c.time.desc(), crashes.c.id)
+Index("triage_crashes_of_cluster", crashes.c.cluster, crashes.c.time.desc(), crashes.c.id)
+Index("triage_crashes_runtimes", crashes.c.cluster, crashes.c.runtime)
+Index("triage_crashes_hosts", crashes.c.cluster, crashes.c.host)
+
+# One row an input path: what became of it, and the stamp of the file it was then.
+inputs = Table(
+    "triage_inputs",
+    metadata,
+    Column("digest", Text, primary_key=True),  # of `path`
+    Column("path", Exact, nullable=False),
+    Column("stamp", Text),
+    Column("status", Text, nullable=False),
+    Column("code", Exact),
+    Column("message", Exact),
+    Column("crash", Exact, ForeignKey(crashes.c.id)),
+)
+Index("triage_inputs_status", inputs.c.status)

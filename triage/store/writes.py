@@ -1,0 +1,119 @@
+"""The statements that change the store. All run within one `writer` transaction of the caller."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from triage.model import Cluster, Crash, Outcome, Runtime, Signature, State
+from triage.store.columns import digest
+from triage.store.tables import clusters, crashes, inputs, meta
+from triage.wire import crash_to_json
+
+_INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
+    "sqlite": sqlite.insert,
+    "postgresql": postgresql.insert,
+}
+
+_ID_DIGITS = 6
+_INDEXED_LENGTH = 200  # PostgreSQL refuses long values in an index, and a core's text may be any length
+
+
+def raise_revision(connection: Connection) -> None:
+    """Say that the store changed. Done first, it also makes writers queue on this row."""
+    connection.execute(update(meta).where(meta.c.key == "revision").values(value=meta.c.value + 1))
+
+
+def put_crash(connection: Connection, crash: Crash) -> Crash:
+    """Insert or replace the crash; returns it with its cluster."""
+    cluster = None if crash.signature is None else _assign(connection, crash.signature)
+    placed = replace(crash, cluster=cluster)
+    _upsert(connection, crashes, _crash_row(placed), key="id")
+    return placed
+
+
+def put_input(connection: Connection, outcome: Outcome, stamp: str | None) -> None:
+    """Insert or replace what became of the input at `outcome.core`."""
+    failure = outcome.failure
+    row = {
+        "digest": digest(outcome.core),
+        "path": outcome.core,
+        "stamp": stamp,
+        "status": outcome.status.value,
+        "code": failure.code if failure else None,
+        "message": failure.message if failure else None,
+        "crash": outcome.crash.id if outcome.crash else None,
+    }
+    _upsert(connection, inputs, row, key="digest")
+
+
+def set_state(connection: Connection, cluster: Cluster) -> None:
+    """Write the state and the note of an existing cluster."""
+    values = {"state": cluster.state.value, "note": cluster.note}
+    connection.execute(update(clusters).where(clusters.c.id == cluster.id).values(values))
+
+
+def _assign(connection: Connection, signature: Signature) -> str:
+    key = digest(signature.key)
+    known = connection.execute(select(clusters.c.id, clusters.c.title).where(clusters.c.digest == key)).first()
+    if known is None:
+        return _create_cluster(connection, signature, key)
+    if known.title != signature.title:  # a later triage may find better words for the same key
+        connection.execute(update(clusters).where(clusters.c.digest == key).values(title=signature.title))
+    found: str = known.id
+    return found
+
+
+def _create_cluster(connection: Connection, signature: Signature, key: str) -> str:
+    row = {
+        "id": _free_id(connection, key),
+        "digest": key,
+        "signature": signature.key,
+        "title": signature.title,
+        "state": State.NEW.value,
+    }
+    connection.execute(insert(clusters).values(row))
+    return row["id"]
+
+
+def _free_id(connection: Connection, key: str) -> str:
+    for length in range(_ID_DIGITS, len(key) + 1):
+        candidate = f"C-{key[:length]}"
+        if connection.scalar(select(clusters.c.id).where(clusters.c.id == candidate)) is None:
+            return candidate
+    raise AssertionError("two signatures with one SHA-256")
+
+
+def _crash_row(crash: Crash) -> dict[str, Any]:
+    runtime = crash.runtime
+    return {
+        "id": crash.id,
+        "cluster": crash.cluster,
+        "core": crash.core,
+        "status": crash.status.value,
+        "time": crash.time,
+        "host": None if crash.host is None else crash.host[:_INDEXED_LENGTH],
+        "pid": crash.pid,
+        "executable": crash.executable,
+        "signal": crash.signal.name if crash.signal else None,
+        "runtime": _label(runtime) if runtime else None,
+        "script": runtime.script if runtime else None,
+        "title": crash.signature.title if crash.signature else None,
+        "record": json.dumps(crash_to_json(crash), separators=(",", ":")),
+    }
+
+
+def _label(runtime: Runtime) -> str:
+    label = f"{runtime.name} {runtime.version}" if runtime.version else runtime.name
+    return label[:_INDEXED_LENGTH]
+
+
+def _upsert(connection: Connection, table: Table, row: Mapping[str, Any], *, key: str) -> None:
+    statement = _INSERTS[connection.dialect.name](table).values(dict(row))
+    fresh = {name: statement.excluded[name] for name in row if name != key}
+    connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=fresh))

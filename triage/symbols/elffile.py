@@ -1,0 +1,183 @@
+"""An ELF program or library on the disk: who it is, its names, where its functions begin.
+
+LIEF reads the symbol tables. Function starts come from the binary-search table of
+`.eh_frame_hdr` (LSB Core, "Exception Frames"): it is there in every stripped binary and costs
+one bisection, where decoding all of `.eh_frame` takes seconds.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import lief
+
+from triage.corefile import elf
+from triage.corefile.elf import Buffer, Segment
+from triage.corefile.mapped import open_mapped
+from triage.errors import InputError
+
+_DEBUG_SECTIONS = {".debug_info", ".zdebug_info"}
+_FUNCTION_TYPES = {lief.ELF.Symbol.TYPE.FUNC, lief.ELF.Symbol.TYPE.GNU_IFUNC, lief.ELF.Symbol.TYPE.NOTYPE}
+_ENCODING_TABLE = 0x3B  # DW_EH_PE_datarel | DW_EH_PE_sdata4: what every linker writes
+
+
+class Symbol(NamedTuple):
+    """A defined symbol; `address` is an ELF virtual address, `size` in bytes."""
+
+    address: int
+    size: int
+    name: str
+
+
+class ElfFile:
+    """One ELF file, mapped. All addresses are ELF virtual addresses (before relocation).
+
+    Raises:
+        InputError: when the file cannot be opened or is not a 64-bit ELF program or library.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.contents: Buffer = open_mapped(path)
+        header = elf.read_header(self.contents)
+        if header.type not in (2, 3):
+            raise InputError("not-a-program", "not an ELF program or library")
+        self._segments = list(elf.read_segments(self.contents, header))
+
+    @cached_property
+    def build_id(self) -> str | None:
+        """The GNU build-id as hex."""
+        for segment in self._segments:
+            if segment.type == elf.PT_NOTE:
+                raw = self.contents[segment.offset : segment.offset + min(segment.file_size, 65536)]
+                found = elf.build_id(raw, segment.align)
+                if found:
+                    return found
+        return None
+
+    @cached_property
+    def _binary(self) -> lief.ELF.Binary | None:
+        config = lief.ELF.ParserConfig()
+        config.parse_relocations = False
+        config.parse_notes = False
+        config.parse_overlay = False
+        parsed = lief.ELF.parse(str(self.path), config)
+        return parsed if isinstance(parsed, lief.ELF.Binary) else None
+
+    @cached_property
+    def symbols(self) -> dict[str, Symbol]:
+        """Defined symbols of .dynsym and .symtab by name."""
+        if self._binary is None:
+            return {}
+        found: dict[str, Symbol] = {}
+        for symbol in self._binary.symbols:
+            if symbol.shndx != 0 and symbol.value and isinstance(symbol.name, str):
+                found.setdefault(symbol.name, Symbol(symbol.value, symbol.size, symbol.name))
+        return found
+
+    @cached_property
+    def has_symtab(self) -> bool:
+        """Whether names of static functions are in the file (not stripped)."""
+        return self._binary is not None and len(self._binary.symtab_symbols) > 0
+
+    @cached_property
+    def has_dynamic_symbols(self) -> bool:
+        """Whether the file exports any name."""
+        return bool(self.symbols)
+
+    @cached_property
+    def has_debug_info(self) -> bool:
+        """Whether the file itself carries DWARF."""
+        if self._binary is None:
+            return False
+        return any(section.name in _DEBUG_SECTIONS for section in self._binary.sections)
+
+    @cached_property
+    def _by_start(self) -> tuple[list[int], list[Symbol]]:
+        ordered = sorted(self._functions(), key=lambda symbol: (symbol.address, symbol.size))
+        return [symbol.address for symbol in ordered], ordered
+
+    def _functions(self) -> list[Symbol]:
+        if self._binary is None:
+            return []
+        return [
+            Symbol(symbol.value, symbol.size, str(symbol.name))
+            for symbol in self._binary.symbols
+            if symbol.shndx != 0 and symbol.value and symbol.type in _FUNCTION_TYPES and symbol.name
+        ]
+
+    def function_at(self, address: int) -> Symbol | None:
+        """The function symbol whose own size covers `address`; never the nearest one before it."""
+        starts, ordered = self._by_start
+        index = bisect_right(starts, address) - 1
+        if index < 0:
+            return None
+        symbol = ordered[index]
+        return symbol if address < symbol.address + symbol.size else None
+
+    @cached_property
+    def _frame_table(self) -> tuple[int, list[int], list[int]] | None:
+        """(address of .eh_frame_hdr, function starts, FDE addresses), both lists sorted by start."""
+        segment = next((s for s in self._segments if s.type == elf.PT_GNU_EH_FRAME), None)
+        if segment is None:
+            return None
+        raw = self.contents[segment.offset : segment.offset + segment.file_size]
+        if len(raw) < 12 or raw[0] != 1 or raw[3] != _ENCODING_TABLE or raw[2] != 0x03:
+            return None
+        count = min(struct.unpack_from("<I", raw, 8)[0], (len(raw) - 12) // 8)
+        pairs = struct.unpack_from(f"<{count * 2}i", raw, 12)
+        base = segment.address
+        return base, [base + start for start in pairs[::2]], [base + fde for fde in pairs[1::2]]
+
+    def function_start(self, address: int) -> int | None:
+        """Where the function (its FDE) that covers `address` begins, `None` when none does."""
+        table = self._frame_table
+        if table is None:
+            return None
+        _, starts, entries = table
+        index = bisect_right(starts, address) - 1
+        if index < 0:
+            return None
+        length = self._entry_length(entries[index])
+        return starts[index] if length is not None and address < starts[index] + length else None
+
+    def _entry_length(self, entry: int) -> int | None:
+        """The number of code bytes the FDE at `entry` covers (pc-relative sdata4 encoding)."""
+        head = self.read(entry, 16)
+        if head is None:
+            return None
+        size, back, _, length = struct.unpack("<IIiI", head)
+        # A 64-bit length or a foreign pointer encoding is not something we can judge: no answer.
+        if size in (0, 0xFFFFFFFF) or back == 0 or not self._plain_encoding(entry + 4 - back):
+            return None
+        return int(length)
+
+    def _plain_encoding(self, entry: int) -> bool:
+        """Whether the CIE at `entry` says pointers are pc-relative signed 32-bit (`zR`, 0x1b)."""
+        raw = self.read(entry, 32)
+        if raw is None or raw[8] != 1:
+            return False
+        end = raw.find(b"\0", 9)
+        augmentation = raw[9:end]
+        if end < 0 or not augmentation.startswith(b"z") or b"R" not in augmentation:
+            return False
+        return 0x1B in raw[end + 1 : end + 16]
+
+    def read(self, address: int, size: int) -> bytes | None:
+        """`size` bytes of the file's image at a virtual address (`Memory` protocol)."""
+        segment = self._segment_at(address)
+        if segment is None:
+            return None
+        at = segment.offset + address - segment.address
+        data = self.contents[at : at + min(size, segment.file_size - (address - segment.address))]
+        return data if len(data) == size else None
+
+    def _segment_at(self, address: int) -> Segment | None:
+        for segment in self._segments:
+            if segment.type == elf.PT_LOAD and segment.address <= address < segment.address + segment.file_size:
+                return segment
+        return None

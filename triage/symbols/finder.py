@@ -1,0 +1,149 @@
+"""From a module in the core to the file on the disk that is that very build.
+
+A file counts only when its build-id equals the one in the core. A file of another build names
+the wrong functions with full confidence, so it is reported and never used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from triage.corefile.elf import Buffer
+from triage.corefile.modules import VDSO, MappedModule
+from triage.corefile.notes import FileMapping
+from triage.errors import InputError
+from triage.model import Symbols
+from triage.symbols.elffile import ElfFile
+
+DEBUG_FOLDER = Path("/usr/lib/debug")
+_LINKS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """What was found for one module. `file` is set only for the build that crashed.
+
+    `verified` is false when the core holds no build-id to compare with.
+    """
+
+    symbols: Symbols
+    file: ElfFile | None
+    verified: bool = True
+    debug_file: Path | None = None
+
+
+class Finder:
+    """Finds module files and remembers them for the next core."""
+
+    def __init__(self, sysroot: Path | None = None, debug_dirs: tuple[Path, ...] = ()) -> None:
+        self._sysroot = sysroot
+        self.debug_dirs = (*debug_dirs, DEBUG_FOLDER)
+        self._opened: dict[tuple[str, int, int], ElfFile | None] = {}
+        self._located: dict[tuple[str, str | None], Located] = {}
+
+    def locate(self, module: MappedModule) -> Located:
+        """The file for `module`, and what names it offers."""
+        if module.path == VDSO:
+            return Located(Symbols.DYNAMIC, None)
+        key = (module.path, module.build_id)
+        if key not in self._located:
+            self._located[key] = self._search(module)
+        return self._located[key]
+
+    def _search(self, module: MappedModule) -> Located:
+        on_disk = self._open(resolve(self._sysroot, module.path))
+        by_id = self._by_build_id(module.build_id)
+        if on_disk is None and by_id is None:
+            return Located(Symbols.MISSING, None)
+        if on_disk is not None and module.build_id in (None, on_disk.build_id):
+            debug = self._debug_file(module.build_id)
+            return Located(_grade(on_disk, debug), on_disk, module.build_id is not None, debug)
+        if by_id is not None:
+            debug = self._debug_file(module.build_id)
+            return Located(_grade(by_id, debug), by_id, debug_file=debug)
+        return Located(Symbols.MISMATCH, None)
+
+    def _by_build_id(self, build_id: str | None) -> ElfFile | None:
+        """The program itself, kept under its build-id in one of the debug folders."""
+        for folder in self.debug_dirs if build_id else ():
+            found = self._open(folder / ".build-id" / str(build_id)[:2] / str(build_id)[2:])
+            if found is not None and found.build_id == build_id:
+                return found
+        return None
+
+    def _debug_file(self, build_id: str | None) -> Path | None:
+        for folder in self.debug_dirs if build_id else ():
+            path = folder / ".build-id" / str(build_id)[:2] / f"{str(build_id)[2:]}.debug"
+            if path.is_file():
+                return path
+        return None
+
+    def _open(self, path: Path) -> ElfFile | None:
+        try:
+            stamp = path.stat()
+        except OSError:
+            return None
+        key = (str(path), stamp.st_mtime_ns, stamp.st_ino)
+        if key not in self._opened:
+            try:
+                self._opened[key] = ElfFile(path)
+            except InputError:
+                self._opened[key] = None  # not an ELF file or not readable: the same as not there
+        return self._opened[key]
+
+    def backing(self, modules: tuple[MappedModule, ...]) -> BackingFiles:
+        """Contents of mapped files for `CoreMemory`, proven builds only."""
+        return BackingFiles(self, modules)
+
+
+class BackingFiles:
+    """The `corefile.memory.Backing` of one core."""
+
+    def __init__(self, finder: Finder, modules: tuple[MappedModule, ...]) -> None:
+        self._finder = finder
+        self._by_start = sorted(modules, key=lambda module: module.start)
+
+    def __call__(self, mapping: FileMapping) -> Buffer | None:
+        """The file behind `mapping`, when it is the build that crashed."""
+        for module in self._by_start:
+            if module.start <= mapping.start < module.end:
+                located = self._finder.locate(module)
+                return located.file.contents if located.file and located.verified else None
+        return None
+
+
+def _grade(file: ElfFile, debug: Path | None) -> Symbols:
+    if debug is not None or file.has_symtab or file.has_debug_info:
+        return Symbols.FULL
+    return Symbols.DYNAMIC if file.has_dynamic_symbols else Symbols.NONE
+
+
+def resolve(sysroot: Path | None, path: str) -> Path:
+    """`path` inside `sysroot`, every symbolic link followed as if the sysroot were `/`.
+
+    Nothing a link says leads outside: a container's image may point anywhere.
+    """
+    if sysroot is None:
+        return Path(path)
+    root = sysroot.resolve()
+    done: list[str] = []
+    links = 0
+    todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+    while todo:
+        part = todo.pop()
+        if part == "..":
+            done = done[:-1]
+            continue
+        here = root.joinpath(*done, part)
+        try:
+            target = str(here.readlink()) if links < _LINKS else None
+        except OSError:
+            target = None
+        if target is None:
+            done.append(part)
+            continue
+        links += 1
+        done = [] if target.startswith("/") else done
+        todo.extend(piece for piece in reversed(target.split("/")) if piece not in ("", "."))
+    return root.joinpath(*done)

@@ -1,0 +1,363 @@
+"""The JSON of our contract: records out, and crash records back in.
+
+Addresses, offsets and register values are `"0x…"` text here, `null` when missing; times are
+ISO 8601 in UTC with a trailing Z. Strings are passed on as they are, lone surrogates and
+control characters included: callers use `json.dumps` with its ASCII default, which spells
+them all as escapes. Names that CONTRACT.md gives keep their meaning; ours may be added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from triage.model import (
+    Cluster,
+    Confidence,
+    Crash,
+    CrashRow,
+    Failure,
+    Finding,
+    Frame,
+    LastError,
+    MemoryUse,
+    Module,
+    Outcome,
+    Request,
+    Runtime,
+    Signal,
+    Signature,
+    Status,
+    Symbols,
+    Thread,
+)
+
+Json = dict[str, Any]
+"""A JSON object: text keys; values are JSON values."""
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def outcome_to_json(outcome: Outcome) -> Json:
+    """One line of `batch --json`: `core`, `status`, `crash` or null, `error` or null."""
+    return {
+        "core": outcome.core,
+        "status": outcome.status.value,
+        "crash": _maybe(crash_to_json, outcome.crash),
+        "error": _maybe(_failure_to_json, outcome.failure),
+    }
+
+
+def cluster_to_json(cluster: Cluster) -> Json:
+    """The cluster object of the contract."""
+    return {
+        "id": cluster.id,
+        "title": cluster.title,
+        "signature": cluster.signature,
+        "count": cluster.count,
+        "first_seen": _maybe(_moment_to_json, cluster.first_seen),
+        "last_seen": _maybe(_moment_to_json, cluster.last_seen),
+        "state": cluster.state.value,
+        "severity": cluster.severity,
+        "crashes": list(cluster.crashes),
+        "versions": list(cluster.versions),
+        "hosts": list(cluster.hosts),
+        "note": cluster.note,
+    }
+
+
+def crash_row_to_json(row: CrashRow) -> Json:
+    """A crash as lists show it; the names mean what they mean in the crash object."""
+    return {
+        "id": row.id,
+        "core": row.core,
+        "status": row.status.value,
+        "time": _maybe(_moment_to_json, row.time),
+        "host": row.host,
+        "pid": row.pid,
+        "executable": row.executable,
+        "signal": row.signal,
+        "runtime": row.runtime,
+        "script": row.script,
+        "cluster": row.cluster,
+        "title": row.title,
+    }
+
+
+def crash_to_json(crash: Crash) -> Json:
+    """The crash object of the contract; `crash_from_json` is its exact inverse."""
+    signature = crash.signature
+    return {
+        "id": crash.id,
+        "core": crash.core,
+        "status": crash.status.value,
+        "time": _maybe(_moment_to_json, crash.time),
+        "host": crash.host,
+        "pid": crash.pid,
+        "executable": crash.executable,
+        "build_id": crash.build_id,
+        "arguments": list(crash.arguments),
+        "signal": _maybe(_signal_to_json, crash.signal),
+        "runtime": _maybe(_runtime_to_json, crash.runtime),
+        "threads": [_thread_to_json(thread) for thread in crash.threads],
+        "modules": [_module_to_json(module) for module in crash.modules],
+        "findings": [_finding_to_json(finding) for finding in crash.findings],
+        "signature": signature.key if signature else None,
+        "signature_title": signature.title if signature else None,
+        "signature_steps": list(signature.steps) if signature else [],
+        "cluster": crash.cluster,
+        "registers": {name: hex(value) for name, value in crash.registers.items()},
+        "instruction": crash.instruction,
+        "gdb": crash.gdb,
+        "warnings": list(crash.warnings),
+        "timing": dict(crash.timing),
+    }
+
+
+def crash_from_json(record: Mapping[str, Any]) -> Crash:
+    """The crash that `crash_to_json` wrote. Keys that are not ours are passed over.
+
+    Raises:
+        ValueError: when `record` is not such an object; the message says what is amiss.
+    """
+    try:
+        return _crash_from_json(record)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not a crash record: {type(error).__name__}: {error}") from error
+
+
+def _crash_from_json(record: Mapping[str, Any]) -> Crash:
+    return Crash(
+        id=record["id"],
+        core=record["core"],
+        status=Status(record["status"]),
+        time=_maybe(_moment_from_json, record["time"]),
+        host=record["host"],
+        pid=record["pid"],
+        executable=record["executable"],
+        build_id=record["build_id"],
+        arguments=tuple(record["arguments"]),
+        signal=_maybe(_signal_from_json, record["signal"]),
+        runtime=_maybe(_runtime_from_json, record["runtime"]),
+        threads=tuple(_thread_from_json(thread) for thread in record["threads"]),
+        modules=tuple(_module_from_json(module) for module in record["modules"]),
+        findings=tuple(_finding_from_json(finding) for finding in record["findings"]),
+        signature=_signature_from_json(record),
+        cluster=record["cluster"],
+        registers={name: _unhex(value) for name, value in record["registers"].items()},
+        instruction=record["instruction"],
+        gdb=record["gdb"],
+        warnings=tuple(record["warnings"]),
+        timing=dict(record["timing"]),
+    )
+
+
+def _signature_from_json(crash: Mapping[str, Any]) -> Signature | None:
+    if crash["signature"] is None:
+        return None
+    return Signature(
+        key=crash["signature"],
+        title=crash["signature_title"],
+        steps=tuple(crash["signature_steps"]),
+    )
+
+
+def _failure_to_json(failure: Failure) -> Json:
+    return {"code": failure.code, "message": failure.message}
+
+
+def _signal_to_json(signal: Signal) -> Json:
+    return {
+        "number": signal.number,
+        "name": signal.name,
+        "code": signal.code,
+        "address": _maybe(hex, signal.address),
+        "code_name": signal.code_name,
+        "sender": signal.sender,
+    }
+
+
+def _signal_from_json(record: Mapping[str, Any]) -> Signal:
+    return Signal(
+        number=record["number"],
+        name=record["name"],
+        code=record["code"],
+        code_name=record["code_name"],
+        address=_maybe(_unhex, record["address"]),
+        sender=record["sender"],
+    )
+
+
+def _runtime_to_json(runtime: Runtime) -> Json:
+    return {
+        "name": runtime.name,
+        "version": runtime.version,
+        "sapi": runtime.sapi,
+        "debug": runtime.debug,
+        "zts": runtime.zts,
+        "script": runtime.script,
+        "request": _maybe(_request_to_json, runtime.request),
+        "extensions": dict(runtime.extensions),
+        "options": dict(runtime.options),
+        "memory": _maybe(_memory_to_json, runtime.memory),
+        "last_error": _maybe(_last_error_to_json, runtime.last_error),
+        "exception": _maybe(_last_error_to_json, runtime.exception),
+        "jit": runtime.jit,
+    }
+
+
+def _runtime_from_json(record: Mapping[str, Any]) -> Runtime:
+    return Runtime(
+        name=record["name"],
+        version=record["version"],
+        sapi=record["sapi"],
+        debug=record["debug"],
+        zts=record["zts"],
+        script=record["script"],
+        request=_maybe(_request_from_json, record["request"]),
+        extensions=dict(record["extensions"]),
+        options=dict(record["options"]),
+        memory=_maybe(_memory_from_json, record["memory"]),
+        last_error=_maybe(_last_error_from_json, record["last_error"]),
+        exception=_maybe(_last_error_from_json, record["exception"]),
+        jit=record["jit"],
+    )
+
+
+def _request_to_json(request: Request) -> Json:
+    return {"method": request.method, "uri": request.uri}
+
+
+def _request_from_json(record: Mapping[str, Any]) -> Request:
+    return Request(method=record["method"], uri=record["uri"])
+
+
+def _memory_to_json(memory: MemoryUse) -> Json:
+    return {"used": memory.used, "peak": memory.peak, "limit": memory.limit}
+
+
+def _memory_from_json(record: Mapping[str, Any]) -> MemoryUse:
+    return MemoryUse(used=record["used"], peak=record["peak"], limit=record["limit"])
+
+
+def _last_error_to_json(error: LastError) -> Json:
+    return {"type": error.type, "message": error.message, "file": error.file, "line": error.line}
+
+
+def _last_error_from_json(record: Mapping[str, Any]) -> LastError:
+    return LastError(type=record["type"], message=record["message"], file=record["file"], line=record["line"])
+
+
+def _thread_to_json(thread: Thread) -> Json:
+    return {
+        "id": thread.id,
+        "name": thread.name,
+        "crashed": thread.crashed,
+        "depth": thread.depth,
+        "truncated": thread.truncated,
+        "frames": [_frame_to_json(frame) for frame in thread.frames],
+    }
+
+
+def _thread_from_json(record: Mapping[str, Any]) -> Thread:
+    return Thread(
+        id=record["id"],
+        name=record["name"],
+        crashed=record["crashed"],
+        depth=record["depth"],
+        truncated=record["truncated"],
+        frames=tuple(_frame_from_json(frame) for frame in record["frames"]),
+    )
+
+
+def _frame_to_json(frame: Frame) -> Json:
+    return {
+        "kind": frame.kind,
+        "function": frame.function,
+        "class": frame.class_name,
+        "module": frame.module,
+        "offset": _maybe(hex, frame.offset),
+        "file": frame.file,
+        "line": frame.line,
+        "address": _maybe(hex, frame.address),
+        "inlined": frame.inlined,
+        "note": frame.note,
+    }
+
+
+def _frame_from_json(record: Mapping[str, Any]) -> Frame:
+    return Frame(
+        kind=record["kind"],
+        function=record["function"],
+        class_name=record["class"],
+        module=record["module"],
+        offset=_maybe(_unhex, record["offset"]),
+        file=record["file"],
+        line=record["line"],
+        address=_maybe(_unhex, record["address"]),
+        inlined=record["inlined"],
+        note=record["note"],
+    )
+
+
+def _module_to_json(module: Module) -> Json:
+    return {
+        "path": module.path,
+        "build_id": module.build_id,
+        "start": hex(module.start),
+        "end": hex(module.end),
+        "symbols": module.symbols.value,
+        "base": hex(module.base),
+    }
+
+
+def _module_from_json(record: Mapping[str, Any]) -> Module:
+    return Module(
+        path=record["path"],
+        build_id=record["build_id"],
+        start=_unhex(record["start"]),
+        end=_unhex(record["end"]),
+        symbols=Symbols(record["symbols"]),
+        base=_unhex(record["base"]),
+    )
+
+
+def _finding_to_json(finding: Finding) -> Json:
+    return {
+        "rule": finding.rule,
+        "title": finding.title,
+        "confidence": finding.confidence.value,
+        "evidence": list(finding.evidence),
+        "explanation": finding.explanation,
+        "next_steps": list(finding.next_steps),
+    }
+
+
+def _finding_from_json(record: Mapping[str, Any]) -> Finding:
+    return Finding(
+        rule=record["rule"],
+        title=record["title"],
+        confidence=Confidence(record["confidence"]),
+        evidence=tuple(record["evidence"]),
+        explanation=record["explanation"],
+        next_steps=tuple(record["next_steps"]),
+    )
+
+
+def _moment_to_json(moment: datetime) -> str:
+    # Not clock.iso(): that drops fractions of a second, and this must come back exactly.
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _moment_from_json(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _unhex(text: str) -> int:
+    return int(text, 16)
+
+
+def _maybe(convert: Callable[[A], B], value: A | None) -> B | None:
+    return None if value is None else convert(value)
