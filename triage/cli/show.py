@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from triage.cli.common import Chosen, options, print_json
-from triage.cli.crash_text import Line, crash_lines
 from triage.errors import InputError, UsageError
 from triage.model import Crash
 from triage.pipeline import Pipeline
+from triage.report.crash_text import Line, crash_lines
 from triage.wire import crash_to_json
 
 _LOOKS = {

@@ -84,7 +84,9 @@ def _recursion(crash_id: str, frames: Sequence[Frame], signal: str, builds: Mapp
         title = _place(native)
         return Signature(key=_key(signal, ["stack-overflow", *native]), title=f"stack overflow in {title}",
                          steps=steps)  # fmt: skip
-    shown = list(script.values())
+    # Script code before built-in functions, whichever of them the stack happened to run out in.
+    built_in = {_script_part(frame) for frame in named if frame.file is None}
+    shown = [script[part] for part in sorted(script, key=lambda part: (part in built_in, part))]
     more = f" and {len(shown) - 2} more" if len(shown) > 2 else ""
     return Signature(
         key=_key(signal, ["stack-overflow", *sorted(script)]),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from triage import clock
 from triage.model import Crash, Finding, Frame, Runtime, Signal, Symbols, Thread
+from triage.report.stack import Repeat, fold, frame_name, frame_note, frame_place
 from triage.text import clean, plural, size
 
 # What a reader who knows no C should take from a signal.
@@ -125,71 +126,20 @@ def _thread(thread: Thread, *, alone: bool) -> Iterator[Line]:
 
 def stack_lines(frames: Sequence[Frame]) -> Iterator[Line]:
     """The merged stack, a line a frame; runs of equal frames are folded with their count."""
-    at = 0
-    while at < len(frames):
-        length, times = _repeat(frames, at)
-        for frame in frames[at : at + length]:
-            yield _frame(frame)
-        if times > 1:
-            what = "the frame above" if length == 1 else f"the {length} frames above"
-            yield Line(f"        … {what} {times - 1} more times", "dim")
-        at += length * times
-
-
-def _repeat(frames: Sequence[Frame], at: int) -> tuple[int, int]:
-    """`(length, times)` of the shortest cycle of up to 12 frames that begins here, shown at least thrice."""
-    keys = [(f.kind, f.function, f.class_name, f.file, f.line, f.offset) for f in frames[at : at + 12 * 3]]
-    for length in range(1, 13):
-        if len(keys) >= 3 * length and keys[:length] == keys[length : 2 * length] == keys[2 * length : 3 * length]:
-            return length, _times(frames, at, length)
-    return 1, 1
-
-
-def _times(frames: Sequence[Frame], at: int, length: int) -> int:
-    times = 1
-    while all(
-        at + (times + 1) * length <= len(frames) and _same(frames[at + n], frames[at + times * length + n])
-        for n in range(length)
-    ):
-        times += 1
-    return times
-
-
-def _same(one: Frame, other: Frame) -> bool:
-    return (one.kind, one.function, one.class_name, one.file, one.line, one.offset) == (
-        other.kind, other.function, other.class_name, other.file, other.line, other.offset,
-    )  # fmt: skip
+    for item in fold(frames):
+        yield Line(f"        {item.text}", "dim") if isinstance(item, Repeat) else _frame(item)
 
 
 def _frame(frame: Frame) -> Line:
     if frame.kind == "gap":
         return Line(f"        … {clean(frame.note or 'frames left out')}", "dim")
     name = frame_name(frame)
-    where = _where(frame)
-    note = f"  [{frame.note}]" if frame.note and not frame.note.startswith("named by") else ""
+    where = frame_place(frame)
+    note = f"  [{frame_note(frame)}]" if frame_note(frame) else ""
     text = f"  {frame.kind:<7} {clean(name)}"
     if where:
         text = f"{text:<48}  {clean(where)}"
     return Line(text + clean(note), "native" if frame.kind == "native" else "php")
-
-
-def frame_name(frame: Frame) -> str:
-    """`Class::method()`, `{main}`, a native function's name, or what stands in for one."""
-    if frame.kind == "native":
-        if frame.function is not None:
-            return frame.function
-        return "code made by the JIT" if frame.note == "jit" else f"unnamed code at {frame.address or 0:#x}"
-    name = frame.function or "unreadable frame"
-    call = name if name.startswith("{main}") or frame.function is None else f"{name}()"
-    return f"{frame.class_name}::{call}" if frame.class_name else call
-
-
-def _where(frame: Frame) -> str | None:
-    if frame.file is not None and frame.kind != "native":
-        return f"{frame.file}:{frame.line}" if frame.line else frame.file
-    if frame.module is not None:
-        return frame.module.rsplit("/", 1)[-1]
-    return None
 
 
 def _runtime(runtime: Runtime) -> Iterator[Line]:

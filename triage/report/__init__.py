@@ -1,0 +1,1 @@
+"""Crashes in words: what the command line, the terminal interface and the reports share."""

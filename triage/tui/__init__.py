@@ -1,0 +1,1 @@
+"""The terminal interface: clusters, their crashes, one crash."""

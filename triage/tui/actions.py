@@ -1,0 +1,68 @@
+"""Every key of the interface, once: the bindings, the footer and the help page are made from this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.binding import Binding, BindingType
+
+INBOX, CLUSTER, CRASH, TEXT = "clusters", "one cluster", "one crash", "full text"
+EVERYWHERE = (INBOX, CLUSTER, CRASH, TEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A thing to do. `keys` in Textual's words, `shown` in the footer if not empty."""
+
+    name: str
+    keys: tuple[str, ...]
+    label: str
+    help: str
+    where: tuple[str, ...]
+    in_footer: bool = True
+
+    @property
+    def key_text(self) -> str:
+        """The keys as a person writes them."""
+        return " ".join(_WRITTEN.get(key, key) for key in self.keys)
+
+
+_WRITTEN = {"question_mark": "?", "slash": "/", "escape": "esc", "down": "↓", "up": "↑", "enter": "⏎"}
+
+ACTIONS = (
+    Action("move_down", ("j", "down"), "down", "move down", EVERYWHERE, in_footer=False),
+    Action("move_up", ("k", "up"), "up", "move up", EVERYWHERE, in_footer=False),
+    Action("open", ("enter", "l"), "open", "open what is under the cursor", (INBOX, CLUSTER)),
+    Action("back", ("escape", "h", "q"), "back", "go back; in the list of clusters: leave", EVERYWHERE),
+    Action("filter", ("slash",), "filter", "show only clusters whose title holds some words", (INBOX,)),
+    Action("toggle_native", ("a",), "PHP only / all", "hide or show the native (C) frames", (CRASH,)),
+    Action("full_text", ("t",), "all details", "registers, modules, options, every thread", (CRASH,)),
+    Action("next_crash", ("n",), "next", "the next crash of this cluster", (CRASH,)),
+    Action("previous_crash", ("p",), "previous", "the crash before it", (CRASH,)),
+    Action("copy", ("y",), "copy id", "copy the id to the terminal's clipboard", (INBOX, CLUSTER, CRASH)),
+    Action("reload", ("r",), "reload", "read the store again (it is watched anyway)", EVERYWHERE, in_footer=False),
+    Action("help", ("question_mark",), "keys", "this page", EVERYWHERE),
+)
+
+
+def actions_of(place: str) -> tuple[Action, ...]:
+    """The actions that work in one place, in order."""
+    return tuple(action for action in ACTIONS if place in action.where)
+
+
+_OF_THE_TABLE = ("enter", "down", "up")  # the focused list answers these itself
+
+
+def bindings(place: str) -> list[BindingType]:
+    """Textual's bindings for one place."""
+    return [
+        Binding(
+            key,
+            action.name,
+            action.label,
+            show=action.in_footer and number == 0,
+            key_display=action.key_text.split()[0],
+        )
+        for action in actions_of(place)
+        for number, key in enumerate(key for key in action.keys if key not in _OF_THE_TABLE)
+    ]

@@ -1,0 +1,125 @@
+"""One crash: the verdict, the merged stack, and everything about the frame under the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.widgets import DataTable, Footer, Static
+
+from triage import clock
+from triage.model import Crash, Frame
+from triage.report.stack import Repeat, fold
+from triage.text import clean
+from triage.tui import look
+from triage.tui.actions import CRASH, bindings
+from triage.tui.fulltext import TextPlace
+from triage.tui.place import Place
+from triage.tui.rows import Column, Rows
+
+
+class CrashPlace(Place):
+    """One crash; `among` are the ids to go to with next and previous."""
+
+    place = CRASH
+    BINDINGS = bindings(CRASH)
+
+    def __init__(self, crash: str, among: Sequence[str] = ()) -> None:
+        super().__init__()
+        self._chosen = crash
+        self._among = list(among)
+        self._crash: Crash | None = None
+        self._items: list[Frame | Repeat] = []
+        self._script_only = False
+
+    def compose(self) -> ComposeResult:
+        """Verdict, stack, frame, keys."""
+        yield Static(id="title")
+        yield Static(id="verdict")
+        yield Rows((Column("", 3), Column("the stack, innermost first"), Column("where", 30)))
+        yield Static(id="frame")
+        yield Footer()
+
+    def fetch(self) -> Crash:
+        """The crash whole."""
+        return self.triage.reader.crash(self._chosen)
+
+    def present(self, found: Crash) -> None:
+        """Show it."""
+        self._crash = found
+        title = look.say(found.signature.title if found.signature else "crash", "bold", limit=400)
+        if self._chosen in self._among and len(self._among) > 1:
+            title.append(f"   {self._among.index(self._chosen) + 1} of {len(self._among)}", style=look.DIM)
+        self.query_one("#title", Static).update(title)
+        self.query_one("#verdict", Static).update(_summary(found))
+        self._fill()
+
+    def _fill(self) -> None:
+        thread = self._crash.crashed_thread if self._crash else None
+        frames = thread.frames if thread else ()
+        if self._script_only:
+            frames = tuple(frame for frame in frames if frame.kind != "native")
+        self._items = list(fold(frames))
+        self.query_one(Rows).fill((str(at), look.frame_cells(item)) for at, item in enumerate(self._items))
+        self._show_frame()
+
+    @on(DataTable.RowHighlighted)
+    def _show_frame(self) -> None:
+        at = self.query_one(Rows).cursor_row
+        text = look.frame_details(self._items[at]) if 0 <= at < len(self._items) else Text("no stack is known")
+        self.query_one("#frame", Static).update(text)
+
+    def action_toggle_native(self) -> None:
+        """Hide or show the native frames."""
+        self._script_only = not self._script_only
+        self._fill()
+
+    def action_full_text(self) -> None:
+        """Open everything as text."""
+        if self._crash is not None:
+            self.triage.push_screen(TextPlace(self._crash))
+
+    def action_next_crash(self) -> None:
+        """The next crash of the cluster."""
+        self._go(1)
+
+    def action_previous_crash(self) -> None:
+        """The one before."""
+        self._go(-1)
+
+    def _go(self, step: int) -> None:
+        at = self._among.index(self._chosen) + step if self._chosen in self._among else -1
+        if 0 <= at < len(self._among):
+            self._chosen = self._among[at]
+            self.load()
+
+    def action_copy(self) -> None:
+        """Copy the crash's id."""
+        self.copy(self._chosen)
+
+
+def _summary(crash: Crash) -> Text:
+    text = look.verdict(crash)
+    runtime = crash.runtime
+    request = runtime.request if runtime else None
+    version = f"{runtime.name.upper()} {runtime.version} {runtime.sapi or ''}" if runtime else None
+    time = clock.iso(crash.time) if crash.time else None
+    process = (version, f"pid {crash.pid}", crash.host, time)
+    text.append_text(
+        look.labelled(
+            (
+                (
+                    "process",
+                    "   ".join(part for part in process if part),
+                ),
+                ("request", f"{request.method or ''} {request.uri or ''}" if request else None),
+                ("script", runtime.script if runtime else crash.executable),
+            )
+        )
+    )
+    if crash.warnings:
+        more = f" (and {len(crash.warnings) - 1} more: t)" if len(crash.warnings) > 1 else ""
+        text.append(f"! {clean(crash.warnings[0])}{more}\n", style=look.WARN)
+    return text

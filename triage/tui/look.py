@@ -1,0 +1,111 @@
+"""How records look: rich Text made from untrusted strings. Nothing here is ever read as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.text import Text
+
+from triage import clock
+from triage.model import Cluster, Confidence, Crash, Finding, Frame, State
+from triage.report.stack import Repeat, frame_name, frame_note, frame_place
+from triage.text import clean
+
+PHP, NATIVE, DIM, HEAD, WARN, GOOD = "#8fbc7f", "#7f93b2", "grey58", "bold #88c0d0", "#ebcb8b", "#a3be8c"
+_STATES = {State.NEW: "bold #d08770", State.KNOWN: "#ebcb8b", State.IGNORED: "grey50", State.FIXED: GOOD}
+_SURE = {Confidence.PROVED: GOOD, Confidence.LIKELY: WARN, Confidence.GUESS: "#d08770"}
+_LOOKS = {"title": "bold", "head": HEAD, "php": PHP, "native": NATIVE, "dim": DIM, "warn": WARN}
+
+
+def say(value: object, style: str = "", *, limit: int | None = None) -> Text:
+    """A foreign string as text: control characters made visible, no markup, one line."""
+    return Text(clean(str(value), limit=limit), style=style, no_wrap=True, overflow="ellipsis", end="")
+
+
+def line(text: str, look: str) -> Text:
+    """A line of `report.crash_text` with its look; wraps where it is too long."""
+    return Text(clean(text), style=_LOOKS.get(look, ""))
+
+
+def state(value: State) -> Text:
+    """A cluster's state."""
+    return Text(str(value), style=_STATES[value])
+
+
+def shorten(path: str) -> str:
+    """The last two parts of a path: enough to know a file by."""
+    parts = path.rsplit("/", 2)
+    return "/".join(parts[-2:]) if len(parts) > 2 else path
+
+
+def labelled(rows: Iterable[tuple[str, object]]) -> Text:
+    """`label  value` lines; a row without a value is left out."""
+    text = Text()
+    for label, value in rows:
+        if value:
+            text.append(f"{label:<10}", style=DIM)
+            text.append(clean(str(value)) + "\n")
+    return text
+
+
+def verdict(crash: Crash) -> Text:
+    """What happened, in plain words, and how sure that is."""
+    text = Text()
+    for finding in crash.findings:
+        text.append_text(_finding(finding))
+    if not crash.findings:
+        text.append("What kind of fault this is, is not known.\n", style=WARN)
+    return text
+
+
+def _finding(finding: Finding) -> Text:
+    text = Text()
+    text.append(clean(finding.title), style="bold")
+    text.append(f"  {finding.confidence}\n", style=_SURE[finding.confidence])
+    for step in finding.next_steps[:1]:
+        text.append("→ ", style=GOOD)
+        text.append(clean(step) + "\n")
+    return text
+
+
+def seen(cluster: Cluster) -> str:
+    """When a cluster was seen first and last."""
+    first, last = cluster.first_seen, cluster.last_seen
+    if first is None or last is None:
+        return "unknown"
+    return f"{clock.iso(last)} ({clock.ago(last)} ago), first {clock.iso(first)}"
+
+
+def frame_cells(item: Frame | Repeat) -> tuple[Text, Text, Text]:
+    """`(kind, function, place)` of a frame; the kind is a word too, not a colour alone."""
+    if isinstance(item, Repeat):
+        return Text(""), Text(item.text, style=DIM), Text("")
+    if item.kind == "gap":
+        return Text(""), say(f"… {item.note}", DIM), Text("")
+    style = NATIVE if item.kind == "native" else PHP
+    kind = "C" if item.kind == "native" else item.kind.upper()
+    name = say(frame_name(item), style)
+    note = frame_note(item)
+    if note:
+        name.append(f"  {clean(note)}", style=DIM)
+    place = frame_place(item)
+    return Text(kind, style=style), name, say(shorten(place) if place else "", DIM if kind == "C" else "")
+
+
+def frame_details(item: Frame | Repeat) -> Text:
+    """Everything known about one frame."""
+    if isinstance(item, Repeat):
+        return Text(item.text)
+    if item.kind == "gap":
+        return say(item.note or "")
+    where = f"{item.file}:{item.line}" if item.file and item.line else item.file
+    offset = f" + {item.offset:#x}" if item.offset is not None else ""
+    return labelled(
+        (
+            ("function", frame_name(item)),
+            ("file", where),
+            ("module", f"{item.module}{offset}" if item.module else None),
+            ("address", f"{item.address:#x}" if item.address is not None else None),
+            ("note", item.note),
+        )
+    )
