@@ -50,6 +50,11 @@ class Chosen:
             print(clean(text, keep_newlines=True), file=sys.stderr)
 
 
+def program() -> str:
+    """What the user types to run this: a checkout is run through its script."""
+    return os.environ.get("TRIAGE_PROGRAM") or "triage"
+
+
 def options(verb: Callable[..., R]) -> Callable[..., R]:
     """Give a verb the options that hold everywhere; it receives them as one `chosen` argument."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import click
 
 from triage.cli import batch, clusters
-from triage.cli.common import Chosen, options, print_json
+from triage.cli.common import Chosen, options, print_json, program
 from triage.cli.show import print_crash
 from triage.config import data_folder
 from triage.demo.crashes import PYTHON_STORY, Php, command_line, find_php, playable, python_command
@@ -116,8 +117,9 @@ def _print(outcomes: list[Outcome], chosen: Chosen) -> None:
     if crashes:
         print()
         print_crash(crashes[0], chosen)
+    sys.stdout.flush()
     chosen.say(
         f"\n{plural(len(crashes), 'crash')} in the store. Look around:\n"
-        f"  triage tui --store {name}\n"
-        f"  triage show --store {name} CRASH"
+        f"  {program()} tui --store {name}\n"
+        f"  {program()} show --store {name} {crashes[0].id if crashes else 'CRASH'}"
     )

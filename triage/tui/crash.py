@@ -119,7 +119,9 @@ def _summary(crash: Crash) -> Text:
             )
         )
     )
+    text.append("\n")
     if crash.warnings:
         more = f" (and {len(crash.warnings) - 1} more: t)" if len(crash.warnings) > 1 else ""
-        text.append(f"! {clean(crash.warnings[0])}{more}\n", style=look.WARN)
+        text.append(f"! {clean(crash.warnings[0])}{more}", style=look.WARN)
+    text.rstrip()
     return text

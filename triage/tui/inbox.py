@@ -113,13 +113,9 @@ class InboxPlace(Place):
         if chosen is not None:
             self.triage.push_screen(ClusterPlace(chosen))
 
-    def action_back(self) -> None:
-        """Drop the filter; without one, leave."""
-        if self._words or self.query_one(Input).display:
-            self._set_filter("")
-            self._close_filter()
-        else:
-            self.triage.exit()
+    def action_leave(self) -> None:
+        """End the program."""
+        self.triage.exit()
 
     def action_filter(self) -> None:
         """Ask for words."""
@@ -144,8 +140,8 @@ class InboxPlace(Place):
         self._fill()
 
     def on_key(self, event: events.Key) -> None:
-        """Escape in the filter field drops the filter."""
-        if event.key == "escape" and self.query_one(Input).has_focus:
+        """Escape drops the filter."""
+        if event.key == "escape" and (self._words or self.query_one(Input).display):
             event.stop()
             self._set_filter("")
             self._close_filter()
@@ -166,8 +162,8 @@ def _cells(cluster: Cluster) -> tuple[Text, ...]:
 
 
 def _preview(cluster: Cluster, crash: Crash | None) -> Text:
-    text = look.say(cluster.title, "bold", limit=400)
-    text.append("\n")
+    text = Text()
+    text.append(clean(cluster.title, limit=160) + "\n", style="bold")
     if crash is not None:
         text.append_text(look.verdict(crash))
     text.append_text(

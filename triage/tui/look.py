@@ -12,6 +12,7 @@ from triage.report.stack import Repeat, frame_name, frame_note, frame_place
 from triage.text import clean
 
 PHP, NATIVE, DIM, HEAD, WARN, GOOD = "#8fbc7f", "#7f93b2", "grey58", "bold #88c0d0", "#ebcb8b", "#a3be8c"
+_LONGEST = 240  # a text that fills the screen hides the rest; the full text has all of it
 _STATES = {State.NEW: "bold #d08770", State.KNOWN: "#ebcb8b", State.IGNORED: "grey50", State.FIXED: GOOD}
 _SURE = {Confidence.PROVED: GOOD, Confidence.LIKELY: WARN, Confidence.GUESS: "#d08770"}
 _LOOKS = {"title": "bold", "head": HEAD, "php": PHP, "native": NATIVE, "dim": DIM, "warn": WARN}
@@ -44,7 +45,8 @@ def labelled(rows: Iterable[tuple[str, object]]) -> Text:
     for label, value in rows:
         if value:
             text.append(f"{label:<10}", style=DIM)
-            text.append(clean(str(value)) + "\n")
+            text.append(clean(str(value), limit=_LONGEST) + "\n")
+    text.rstrip()
     return text
 
 
@@ -60,11 +62,11 @@ def verdict(crash: Crash) -> Text:
 
 def _finding(finding: Finding) -> Text:
     text = Text()
-    text.append(clean(finding.title), style="bold")
+    text.append(clean(finding.title, limit=_LONGEST), style="bold")
     text.append(f"  {finding.confidence}\n", style=_SURE[finding.confidence])
     for step in finding.next_steps[:1]:
         text.append("→ ", style=GOOD)
-        text.append(clean(step) + "\n")
+        text.append(clean(step, limit=_LONGEST) + "\n")
     return text
 
 
@@ -73,7 +75,8 @@ def seen(cluster: Cluster) -> str:
     first, last = cluster.first_seen, cluster.last_seen
     if first is None or last is None:
         return "unknown"
-    return f"{clock.iso(last)} ({clock.ago(last)} ago), first {clock.iso(first)}"
+    ago = clock.ago(last)
+    return f"{clock.iso(last)} ({ago if ago == 'now' else f'{ago} ago'}), first {clock.iso(first)}"
 
 
 def frame_cells(item: Frame | Repeat) -> tuple[Text, Text, Text]:
