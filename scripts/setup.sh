@@ -105,7 +105,7 @@ pip_wheel() { ls "$debs"/usr/share/python-wheels/pip-*.whl 2>/dev/null | tail -n
 pip_install() {
     local path=""
     "$venv/bin/python" -c 'import pip' 2>/dev/null || path=$(pip_wheel)
-    PYTHONPATH=$path "$venv/bin/python" -m pip --disable-pip-version-check -q install --require-hashes "$@" >&2 ||
+    PYTHONPATH=$path "$venv/bin/python" -m pip --disable-pip-version-check -qq install --require-hashes "$@" >&2 ||
         lack "the Python packages could not be installed" "See the lines above. It needs the network once, or a local index (pip's settings)."
 }
 
