@@ -421,3 +421,22 @@ def test_other_programs_tables_in_postgresql_are_left_alone(postgres_url: str) -
         store.save(triaged(crash()), STAMP)
     with open_store(postgres_url) as store:
         assert counts(store) == {"v1:zend_execute": 1}
+
+
+@pytest.mark.parametrize(
+    ("titles", "shown"),
+    [
+        (["memset ◂ a()"], "memset ◂ a()"),
+        (["memset ◂ a()", "memset ◂ a()"], "memset ◂ a()"),
+        (["memset ◂ a()", "memset ◂ b()"], "memset ◂ several callers"),
+        (["memset ◂ a()", "memset ◂ b()", "memset ◂ a()"], "memset ◂ several callers"),
+        (["memset ◂ pad() ◂ a()", "memset ◂ pad() ◂ b()"], "memset ◂ pad() ◂ several callers"),
+        (["memset ◂ a()", "memset"], "memset ◂ several callers"),
+        (["SIGSEGV in sub_1", "zend_gc"], "zend_gc"),
+    ],
+)
+def test_a_clusters_title_is_true_of_all_its_crashes(sqlite_url: str, titles: list[str], shown: str) -> None:
+    with open_store(sqlite_url) as store:
+        for number, title in enumerate(titles):
+            store.save(triaged(crash(f"aa{number:02}", title=title)), None)
+        assert [cluster.title for cluster in store.clusters()] == [shown]

@@ -172,9 +172,9 @@ def test_the_list_as_tab_separated_values(triage: Run, filled: Path) -> None:
 def test_the_list_as_json(triage: Run, filled: Path) -> None:
     status, out, errors = triage("list", "--json", store=filled)
     rows = json.loads(out)
-    assert (status, errors, [row["crash"] for row in rows]) == (0, "", ["ab02", "bb03", "aa01"])
+    assert (status, errors, [row["id"] for row in rows]) == (0, "", ["ab02", "bb03", "aa01"])
     assert rows[1] == {
-        "crash": "bb03",
+        "id": "bb03",
         "status": "ok",
         "time": "2026-01-01T08:35:00Z",
         "host": "web-1",

@@ -24,7 +24,7 @@ def command(cluster: str | None, chosen: Chosen) -> None:
         while page := store.crash_rows(name, limit=_PAGE, offset=len(rows)):
             rows.extend(page)
     if chosen.json:
-        print_json([dict(zip(_HEADER, _cells(row), strict=True)) for row in rows])
+        print_json([dict(zip(("id", *_HEADER[1:]), _cells(row), strict=True)) for row in rows])
     elif chosen.terminal:
         for row in rows:
             print(_line(row))

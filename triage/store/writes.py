@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import Connection, Table, insert, select, update
@@ -21,6 +22,7 @@ _INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
 }
 
 _ID_DIGITS = 6
+_CALLED_FROM, _SEVERAL = " ◂ ", "several callers"
 _INDEXED_LENGTH = 200  # PostgreSQL refuses long values in an index, and a core's text may be any length
 
 
@@ -63,10 +65,24 @@ def _assign(connection: Connection, signature: Signature) -> str:
     known = connection.execute(select(clusters.c.id, clusters.c.title).where(clusters.c.digest == key)).first()
     if known is None:
         return _create_cluster(connection, signature, key)
-    if known.title != signature.title:  # a later triage may find better words for the same key
-        connection.execute(update(clusters).where(clusters.c.digest == key).values(title=signature.title))
+    title = shared_title(known.title, signature.title)
+    if title != known.title:
+        connection.execute(update(clusters).where(clusters.c.digest == key).values(title=title))
     found: str = known.id
     return found
+
+
+def shared_title(known: str, new: str) -> str:
+    """A title that is true of the crashes so far and of one more.
+
+    A title reads `where it died ◂ called from`; the same key may be reached by several callers.
+    Titles with nothing in common are a later triage's better words for the same key.
+    """
+    if known == new:
+        return known
+    one, other = known.split(_CALLED_FROM), new.split(_CALLED_FROM)
+    alike = [a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))]
+    return _CALLED_FROM.join([*alike, _SEVERAL]) if alike else new
 
 
 def _create_cluster(connection: Connection, signature: Signature, key: str) -> str:
