@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.crashes.conftest import Maker, show
 from tests.lab import fpm
-from tests.lab.php import CASES, Call, Made, shown, without_oracle
+from tests.lab.php import CASES, Call, Interpreter, Made, make, shown, without_oracle
+from triage.demo import lab
+from triage.demo.crashes import find_php
+from triage.gdb.locate import find_gdb
 
 pytestmark = [pytest.mark.php, pytest.mark.gdb]
 
@@ -37,6 +41,15 @@ def test_recursion_of_this_php(made: Maker, name: str) -> None:
 @pytest.mark.parametrize("name", ENDLESS)
 def test_recursion_of_other_php(made_by_suite: Maker, name: str) -> None:
     _recursion_holds(made_by_suite(name))
+
+
+def test_a_core_written_by_gdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """gcore leaves out every mapping that holds only a file's own bytes; the kernel announces them."""
+    monkeypatch.setattr(lab, "find_core", lambda folder, pid, since: None)
+    php = find_php()
+    assert php is not None
+    case = next(case for case in CASES if case.name == "callbacks")
+    _holds(make(case, Interpreter(php.version), tmp_path, find_gdb()))
 
 
 def test_the_request_is_shown_without_its_query(made: Maker) -> None:

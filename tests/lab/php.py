@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from triage.demo.lab import Process, crash
+from triage.gdb.locate import Gdb
 
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures" / "php"
 _KIB = 1024
@@ -24,7 +25,10 @@ _JIT = (*_CACHE, "-d", "opcache.jit_buffer_size=16M", "-d")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One crash. `culprit` is the built-in function that dies, as (class, function)."""
+    """One crash. `culprit` is the built-in function that dies, as (class, function).
+
+    `code` is run with `php -r` instead of a script.
+    """
 
     name: str
     script: str
@@ -35,11 +39,13 @@ class Case:
     endless: bool = False
     oldest: tuple[int, int] = (7, 4)
     signal: str = "SIGSEGV"
+    code: str | None = None
 
 
 CASES = (
     Case(name="ffi-write", script="ffi_write.php", culprit=("FFI", "memset"), options=_FFI),
     Case(name="kill-main", script="kill_main.php"),
+    Case(name="command-line", script="oracle.php", code="oracle() && posix_kill(posix_getpid(), 11);"),
     Case(name="kill-1", script="kill_deep.php", arguments=("1",)),
     Case(name="kill-40", script="kill_deep.php", arguments=("40",)),
     Case(name="kill-900", script="kill_deep.php", arguments=("900",)),
@@ -95,19 +101,23 @@ class Interpreter:
     root: Path | None = None
 
 
-def make(case: Case, php: Interpreter, folder: Path) -> Made:
+def make(case: Case, php: Interpreter, folder: Path, gdb: Gdb | None = None) -> Made:
     """Let PHP crash as the case says; the core lands in `folder` as `NAME.core`.
+
+    With `gdb`, that writes the core where the kernel left none.
 
     Raises:
         NoCrash: when no core could be had.
     """
     scripts, run, inside = _stage(php, folder)
     oracle = run / "oracle.json"
-    argv = ["php", *case.options, f"{inside(scripts)}/{case.script}", *case.arguments]
+    script = f"{inside(scripts)}/{case.script}"
+    what = [script] if case.code is None else ["-r", f"require '{script}'; {case.code}"]
+    argv = ["php", *case.options, *what, *case.arguments]
     if php.root is not None:
         argv = ["chroot", str(php.root), "/usr/bin/env", "-C", inside(run), *argv]
     process = Process(argv=tuple(argv), folder=run, env={"TRIAGE_ORACLE": inside(oracle)}, stack=case.stack)
-    core = crash(process, folder / f"{case.name}.core")
+    core = crash(process, folder / f"{case.name}.core", gdb)
     made = Made(case, core, tuple(said(oracle, case)), _count(oracle), php.root)
     shutil.rmtree(run)
     return made

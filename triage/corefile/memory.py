@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from triage.corefile.elf import PF_W, Buffer, Segment
+from triage.corefile.elf import PF_R, PF_W, PT_LOAD, Buffer, Segment
 from triage.corefile.notes import FileMapping
 from triage.corefile.protocol import Region
 
@@ -13,6 +13,21 @@ Backing = Callable[[FileMapping], Buffer | None]
 """Gives the contents of a mapped file, or `None` when the file is missing or not the same one."""
 
 MAX_READ = 64 * 1024 * 1024
+
+
+def _left_out(loads: Sequence[Segment], files: Sequence[FileMapping]) -> Iterator[Segment]:
+    """Mapped files without a segment of their own.
+
+    The kernel announces every mapping; GDB's generate-core-file (gcore) leaves out those that hold
+    nothing but the file's own bytes, and names them in NT_FILE only.
+    """
+    starts = [load.address for load in loads]
+    for mapping in files:
+        before = bisect_right(starts, mapping.start) - 1
+        inside = before >= 0 and mapping.start < loads[before].address + loads[before].memory_size
+        follows = before + 1 < len(loads) and loads[before + 1].address < mapping.end
+        if mapping.start < mapping.end and not inside and not follows:
+            yield Segment(PT_LOAD, PF_R, 0, mapping.start, 0, mapping.end - mapping.start, 0)
 
 
 class CoreMemory:
@@ -30,7 +45,8 @@ class CoreMemory:
         backing: Backing | None = None,
     ) -> None:
         self._data = data
-        self._loads = sorted((load for load in loads if load.memory_size), key=lambda load: load.address)
+        dumped = sorted((load for load in loads if load.memory_size), key=lambda load: load.address)
+        self._loads = sorted((*dumped, *_left_out(dumped, files)), key=lambda load: load.address)
         self._starts = [load.address for load in self._loads]
         self._files = sorted(files, key=lambda mapping: mapping.start)
         self._file_starts = [mapping.start for mapping in self._files]

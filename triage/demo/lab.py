@@ -127,15 +127,21 @@ def _under_gdb(process: Process, target: Path, gdb: Gdb) -> Path:
     argv = [*gdb.argv, "-nx", "-nh", "-q", "-batch", "-iex", "set auto-load off"]
     for command in (
         "set debuginfod enabled off",
-        "set startup-with-shell off",
         "set disable-randomization off",
-        "handle SIGUSR1 nostop noprint",
+        *(f"unset environment {name}" for name in gdb.env),  # meant for GDB's own Python, not for the process
+        *(
+            (f'set exec-wrapper sh -c \'ulimit -s {process.stack // 1024}; exec "$0" "$@"\'',)
+            if process.stack
+            else ()
+        ),
         "run",
         f"generate-core-file {target}",
     ):
         argv += ["-ex", command]
-    inner = Process(argv=process.argv, folder=process.folder, env={**process.env, **gdb.env}, stack=process.stack)
-    _, _, said = _run(inner, [*argv, "--args", *process.argv])
+    # GDB itself keeps its whole stack, and starts the process through a shell it knows how to quote for.
+    around = Process(argv=(), folder=process.folder, env={**process.env, **gdb.env, "SHELL": "/bin/sh"})
+    _, _, said = _run(around, [*argv, "--args", *process.argv])
     if not target.exists():
         raise NoCrash(f"no core was left, and GDB wrote none either: {said[-300:].strip()}")
+    target.chmod(0o600)
     return target

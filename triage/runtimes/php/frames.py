@@ -295,8 +295,10 @@ def _name_files(frames: list[ScriptFrame], statement_of: Callable[[ScriptFrame],
     """Give code without a function name the name debug_backtrace() would give it."""
     named: list[ScriptFrame] = []
     for frame, caller in zip_longest(frames, frames[1:]):
-        if frame.role is Role.EVAL:
+        if frame.role is Role.EVAL and caller is not None:
             named.append(replace(frame, function="eval"))
+        elif frame.role is Role.EVAL:  # `php -r`: nothing called eval, this is the script
+            named.append(replace(frame, function="{main}", role=Role.MAIN))
         elif frame.role is Role.MAIN:
             statement = statement_of(caller) if caller is not None else None
             role = Role.INCLUDE if statement else Role.MAIN
