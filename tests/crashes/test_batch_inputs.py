@@ -35,7 +35,7 @@ def folder(tmp_path: Path, made: Maker) -> Path:
     good = made("kill-1").core
     shutil.copy(good, folder / "good.core")
     (folder / "empty").touch()
-    (folder / "random").write_bytes(random.Random(11).randbytes(100_000))  # noqa: S311
+    (folder / "random").write_bytes(random.Random(11).randbytes(100_000))
     with good.open("rb") as stream:
         (folder / "truncated.core").write_bytes(stream.read(good.stat().st_size * 2 // 3))
         stream.seek(0)

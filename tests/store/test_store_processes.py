@@ -85,7 +85,7 @@ def stored_ids(database: Path) -> set[str]:
 
 def test_kill_9_loses_nothing_committed_and_leaves_nothing_half(tmp_path: Path) -> None:
     database = tmp_path / "triage.db"
-    dice = random.Random(9)  # noqa: S311
+    dice = random.Random(9)
     told: set[str] = set()
     for turn in range(5):
         names = [f"{turn}{letter}" for letter in "ab"]

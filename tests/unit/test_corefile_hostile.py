@@ -178,7 +178,7 @@ def test_a_loader_list_that_bites_its_tail_ends() -> None:
 
 def test_500_cores_with_random_damage(tmp_path: Path) -> None:
     """Flipped bytes: read or refused, nothing else, and each soon."""
-    chance = random.Random(20260301)  # noqa: S311 - the same damage each time
+    chance = random.Random(20260301)
     whole = good().build()
     ends = HEADER + 7 * SEGMENT + sum(map(len, good().notes))
     path = tmp_path / "core"

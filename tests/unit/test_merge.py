@@ -338,7 +338,7 @@ def random_stack(chance: random.Random) -> tuple[NativeThread, list[ScriptFrame]
 
 
 def test_no_frame_is_lost_doubled_or_moved() -> None:
-    chance = random.Random(20260305)  # noqa: S311 - the same damage each time
+    chance = random.Random(20260305)
     gaps = 0
     for _ in range(5000):
         thread, script = random_stack(chance)

@@ -197,7 +197,7 @@ def test_gdbs_records_cut_off() -> None:
 
 def test_gdbs_records_glued() -> None:
     """What two that share a pipe leave behind."""
-    chance = random.Random(20260302)  # noqa: S311 - the same damage each time
+    chance = random.Random(20260302)
     for line in GDBS:
         for end in range(len(line)):
             other = chance.choice(GDBS)
@@ -205,7 +205,7 @@ def test_gdbs_records_glued() -> None:
 
 
 def test_gdbs_records_with_pieces_lost() -> None:
-    chance = random.Random(20260304)  # noqa: S311 - the same damage each time
+    chance = random.Random(20260304)
     for _ in range(4000):
         line = chance.choice(GDBS)
         at = chance.randrange(len(line))
@@ -214,7 +214,7 @@ def test_gdbs_records_with_pieces_lost() -> None:
 
 def test_random_records() -> None:
     """Anything at all, made of the characters that mean something."""
-    chance = random.Random(20260303)  # noqa: S311 - the same damage each time
+    chance = random.Random(20260303)
     tokens = ["{", "}", "[", "]", '"', '"v"', "k=", ",", "\\", "x", " ", '""', '"}"', '"]"', "="]
     for _ in range(6000):
         hold(
