@@ -7,8 +7,11 @@ finds each file under the name the process knew it by, and nothing else.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from pathlib import Path
+
+_NO_PLACE = (errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 class Overlay:
@@ -43,6 +46,11 @@ class Overlay:
         if not parts:
             return
         place = self.root.joinpath(*parts)
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place.symlink_to(file.absolute())
+        try:
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            place.symlink_to(file.absolute())
+        except OSError as error:
+            if error.errno not in _NO_PLACE:
+                raise
+            return  # a damaged list of libraries names a folder, or something longer than a path
         self._links[path] = file
