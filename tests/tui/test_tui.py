@@ -92,7 +92,7 @@ def test_the_way_from_inbox_to_crash_and_back(store: Store) -> None:
             " ! the core is cut off",
             "─" * 80,
         ]
-        stack = [line.rstrip(" ▆▁▂▃▄▅▇█") for line in screen.lines()[9:15]]
+        stack = [line.strip(" ▸▆▁▂▃▄▅▇█") for line in screen.lines()[9:15]]
         assert [line.split() for line in stack] == [
             ["C", "__memset_evex", "libc.so.6"],
             ["PHP", "FFI::memset()"],
@@ -149,7 +149,7 @@ def test_the_filter(store: Store) -> None:
         await screen.press("slash", *"cart tot".replace(" ", "§"))
         assert screen.app.screen.query_one(Rows).row_count == 0  # '§' is no blank
         await screen.press(*["backspace"] * 8, *"CART", "space", *"tot")
-        assert [line.split()[3:] for line in screen.lines()[2:3]] == [["memset", "◂", "Shop\\Cart::total()"]]
+        assert screen.lines()[2].endswith("memset ◂ Shop\\Cart::total()")
         assert screen.app.screen.query_one(Rows).row_count == 1
         assert "filter: cart tot" in screen.lines()[0]
         await screen.press("enter", "j", "escape")
@@ -253,6 +253,17 @@ def test_every_size_works(store: Store, size: tuple[int, int]) -> None:
     drive(store, script, size=size)
 
 
+def test_a_low_terminal_still_shows_the_list(store: Store) -> None:
+    _fill(store, _whole())
+
+    async def script(screen: Screen) -> None:
+        for row in ("▸ new", "▸ 2026-01-01", "▸ C"):
+            assert any(line.startswith(row) for line in screen.lines()), screen.text
+            await screen.press("enter")
+
+    drive(store, script, size=(40, 12))
+
+
 def test_beside_each_other_where_there_is_room(store: Store) -> None:
     _fill(store, _whole())
 
@@ -290,27 +301,6 @@ def test_an_error_of_the_store_is_a_notice() -> None:
         assert not screen.app._exit
 
     drive(Broken(), script)
-
-
-def test_many_crashes_are_read_a_page_at_a_time(store: Store) -> None:
-    base = crash("aa")
-    for number in range(620):
-        store.save(triaged(replace(base, id=f"id{number:05}", time=at(number), core=f"/c/{number}")), None)
-
-    async def script(screen: Screen) -> None:
-        await screen.press("enter")
-        table = screen.app.screen.query_one(Rows)
-        assert table.row_count == 500
-        await screen.press("ctrl+end")
-        await screen.until("00:00:")
-        for _ in range(40):
-            await screen.settle()
-            if table.row_count == 620:
-                break
-        assert table.row_count == 620
-        assert table.keys[0] == "id00619"
-
-    drive(store, script)
 
 
 def test_every_action_is_bound_and_explained() -> None:

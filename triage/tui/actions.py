@@ -27,7 +27,18 @@ class Action:
         return " ".join(_WRITTEN.get(key, key) for key in self.keys)
 
 
-_WRITTEN = {"question_mark": "?", "slash": "/", "escape": "esc", "down": "↓", "up": "↑", "enter": "⏎"}
+_WRITTEN = {
+    "question_mark": "?",
+    "slash": "/",
+    "escape": "esc",
+    "down": "↓",
+    "up": "↑",
+    "enter": "⏎",
+    "pagedown": "PgDn",
+    "pageup": "PgUp",
+    "home": "Home",
+    "end": "End",
+}
 
 ACTIONS = (
     Action("move_down", ("j", "down"), "down", "move down", EVERYWHERE, in_footer=False),
@@ -36,22 +47,24 @@ ACTIONS = (
     Action("back", ("escape", "h", "q"), "back", "go back", (CLUSTER, CRASH, TEXT)),
     Action("leave", ("q",), "quit", "end the program", (INBOX,)),
     Action("filter", ("slash",), "filter", "show only clusters whose title holds some words", (INBOX,)),
-    Action("toggle_native", ("a",), "PHP only / all", "hide or show the native (C) frames", (CRASH,)),
-    Action("full_text", ("t",), "all details", "registers, modules, options, every thread", (CRASH,)),
-    Action("next_crash", ("n",), "next", "the next crash of this cluster", (CRASH,)),
-    Action("previous_crash", ("p",), "previous", "the crash before it", (CRASH,)),
+    Action("drop_filter", ("escape",), "all", "drop the filter", (INBOX,), in_footer=False),
+    Action("toggle_native", ("a",), "PHP only", "show the PHP frames only, or all frames again", (CRASH,)),
+    Action("full_text", ("t",), "details", "registers, modules, options, every thread", (CRASH,)),
+    Action("next_crash", ("n",), "next", "the next (older) crash of this cluster", (CRASH,)),
+    Action("previous_crash", ("p",), "prev", "the one before it (newer)", (CRASH,)),
     Action("copy", ("y",), "copy id", "copy the id to the terminal's clipboard", (INBOX, CLUSTER, CRASH)),
     Action("reload", ("r",), "reload", "read the store again (it is watched anyway)", EVERYWHERE, in_footer=False),
     Action("help", ("question_mark",), "keys", "this page", EVERYWHERE),
+    Action("page_down", ("pagedown", "ctrl+f"), "page down", "one page down", EVERYWHERE, in_footer=False),
+    Action("page_up", ("pageup", "ctrl+b"), "page up", "one page up", EVERYWHERE, in_footer=False),
+    Action("first", ("home", "g"), "first", "to the beginning", EVERYWHERE, in_footer=False),
+    Action("last", ("end", "G"), "last", "to the end", EVERYWHERE, in_footer=False),
 )
 
 
 def actions_of(place: str) -> tuple[Action, ...]:
     """The actions that work in one place, in order."""
     return tuple(action for action in ACTIONS if place in action.where)
-
-
-_OF_THE_TABLE = ("enter", "down", "up")  # the focused list answers these itself
 
 
 def bindings(place: str) -> list[BindingType]:
@@ -65,5 +78,5 @@ def bindings(place: str) -> list[BindingType]:
             key_display=action.key_text.split()[0],
         )
         for action in actions_of(place)
-        for number, key in enumerate(key for key in action.keys if key not in _OF_THE_TABLE)
+        for number, key in enumerate(action.keys)
     ]

@@ -27,7 +27,8 @@ class TriageApp(App[None]):
         self.reader = reader
         self.label = label
         self._revision: object = None
-        self._unreadable: str | None = None
+        self._complaint: str | None = None
+        self._behind = False
 
     def on_mount(self) -> None:
         """Open the inbox and begin to watch."""
@@ -41,20 +42,28 @@ class TriageApp(App[None]):
         try:
             revision = self.reader.revision()
         except TriageError as error:
-            self.call_from_thread(self._lost, error)
+            self.call_later(self.complain, error)  # never waits, so the program can end meanwhile
             return
-        self.call_from_thread(self._seen, revision)
+        self.call_later(self._seen, revision)
 
-    def _lost(self, error: TriageError) -> None:
-        """Complain once, not every second."""
-        if self._unreadable != error.message:
-            self._unreadable = error.message
-            self.notify(clean(error.message), severity="error", markup=False, timeout=10)
+    def complain(self, error: TriageError) -> None:
+        """Say what is wrong with the store, once and not every second; the screen stays as it is."""
+        self._behind = True
+        if self._complaint != error.message:
+            self._complaint = error.message
+            text = error.message + (f" {error.help}" if error.help else "")
+            self.notify(clean(text), severity="error", markup=False, timeout=10)
+
+    def readable(self) -> None:
+        """The store answered: the next error is news again."""
+        self._complaint = None
 
     def _seen(self, revision: object) -> None:
-        self._unreadable = None
-        changed, self._revision = self._revision not in (None, revision), revision
+        # Also the first time: what was saved since the first screen was read would be missed.
+        changed = self._behind or revision != self._revision
+        self._revision = revision
         if changed and isinstance(self.screen, Place):
+            self._behind = False  # what could not be read before is read now
             self.screen.load()
 
     def show_help(self, place: str) -> None:

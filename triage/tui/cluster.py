@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rich.text import Text
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
-from textual.widgets import DataTable, Footer, Static
+from textual.widgets import Footer, Static
 
 from triage import clock
 from triage.model import Cluster, CrashRow
@@ -14,13 +14,21 @@ from triage.tui import look
 from triage.tui.actions import CLUSTER, bindings
 from triage.tui.crash import CrashPlace
 from triage.tui.place import Place
-from triage.tui.rows import Column, Rows
+from triage.tui.rows import Cells, Column, Rows
 
-_PAGE = 500
+_COLUMNS = (
+    Column("time (UTC)", 19),
+    Column("host", 12, share=1),
+    Column("pid", 7, right=True),
+    Column("runtime", 10),
+    Column("script", 12, share=3, keep="end"),
+)
+_WINDOW, _BEFORE = 500, 200  # how many crashes are read at once, and how many of them above the view
+_KEPT = 10_000
 
 
 class ClusterPlace(Place):
-    """The crashes of one cluster, read a page at a time."""
+    """The crashes of one cluster: all their ids, and the rows about as far as they are on screen."""
 
     place = CLUSTER
     BINDINGS = bindings(CLUSTER)
@@ -28,27 +36,27 @@ class ClusterPlace(Place):
     def __init__(self, cluster: str) -> None:
         super().__init__()
         self._cluster = cluster
-        self._most = _PAGE
-        self._total = 0
+        self._rows: dict[str, CrashRow] = {}
+        self._offset = 0
 
     def compose(self) -> ComposeResult:
         """Facts above, crashes below."""
         yield Static(id="title")
         yield Static(id="facts")
-        yield Rows(
-            (Column("time (UTC)", 19), Column("host", 12), Column("pid", 8), Column("runtime", 10), Column("script"))
-        )
+        yield Rows(_COLUMNS)
         yield Footer()
 
     def fetch(self) -> tuple[Cluster, list[CrashRow]]:
-        """The cluster and as many of its crashes as are on screen."""
-        reader = self.triage.reader
-        return reader.cluster(self._cluster), reader.crash_rows(self._cluster, limit=self._most)
+        """The cluster, and those of its crashes that are on screen and about it."""
+        return self.triage.reader.cluster(self._cluster), self._window(self._offset)
+
+    def _window(self, offset: int) -> list[CrashRow]:
+        return self.triage.reader.crash_rows(self._cluster, limit=_WINDOW, offset=offset)
 
     def present(self, found: tuple[Cluster, list[CrashRow]]) -> None:
         """Fill facts and list."""
         cluster, rows = found
-        self._total = cluster.count
+        self._rows = {row.id: row for row in rows}
         title = look.say(cluster.title, "bold", limit=400)
         self.query_one("#title", Static).update(title)
         facts = (
@@ -59,17 +67,33 @@ class ClusterPlace(Place):
             ("note", cluster.note),
         )
         self.query_one("#facts", Static).update(look.labelled(facts))
-        self.query_one(Rows).fill((row.id, _cells(row)) for row in rows)
+        self.query_one(Rows).fill(cluster.crashes, self._cells)
 
-    @on(DataTable.RowHighlighted)
-    def _near_the_end(self) -> None:
-        """Read the next page before the cursor reaches the last row."""
+    def _cells(self, crash: str) -> Cells | None:
+        row = self._rows.get(crash)
+        return None if row is None else _cells(row)
+
+    @on(Rows.Viewed)
+    def _read_what_is_seen(self) -> None:
         table = self.query_one(Rows)
-        if self._most < self._total and table.cursor_row > table.row_count - 50:
-            self._most += _PAGE
-            self.load()
+        seen = table.visible_rows
+        offset = max(0, seen.start - _BEFORE)
+        # The same window is not read twice in a row: a crash that is not in it would be asked for for ever.
+        if offset != self._offset and any(table.keys[at] not in self._rows for at in seen):
+            self._offset = offset
+            self._read_window(offset)
 
-    @on(DataTable.RowSelected)
+    @work(thread=True, exclusive=True, group="window")
+    def _read_window(self, offset: int) -> None:
+        self.guarded(lambda: self._window(offset), self._add)
+
+    def _add(self, rows: list[CrashRow]) -> None:
+        if len(self._rows) > _KEPT:
+            self._rows.clear()
+        self._rows.update((row.id, row) for row in rows)
+        self.query_one(Rows).refresh()
+
+    @on(Rows.Opened)
     def action_open(self) -> None:
         """Open the crash under the cursor."""
         table = self.query_one(Rows)
@@ -85,7 +109,7 @@ def _cells(row: CrashRow) -> tuple[Text, ...]:
     return (
         Text(clock.iso(row.time).replace("T", " ").rstrip("Z") if row.time else ""),
         look.say(row.host or ""),
-        Text(str(row.pid or ""), justify="right"),
+        Text(str(row.pid or "")),
         look.say(row.runtime or row.signal or ""),
         look.say(look.shorten(row.script or row.executable or row.core)),
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.widgets import DataTable, Footer, Static
+from textual.widgets import Footer, Static
 
 from triage import clock
 from triage.model import Crash, Frame
@@ -17,7 +17,13 @@ from triage.tui import look
 from triage.tui.actions import CRASH, bindings
 from triage.tui.fulltext import TextPlace
 from triage.tui.place import Place
-from triage.tui.rows import Column, Rows
+from triage.tui.rows import Column, Rows, listed
+
+_COLUMNS = (
+    Column("", 3),
+    Column("the stack, innermost first", 20, share=2),
+    Column("where", 18, share=1, keep="end"),
+)
 
 
 class CrashPlace(Place):
@@ -29,7 +35,7 @@ class CrashPlace(Place):
     def __init__(self, crash: str, among: Sequence[str] = ()) -> None:
         super().__init__()
         self._chosen = crash
-        self._among = list(among)
+        self._among = among
         self._crash: Crash | None = None
         self._items: list[Frame | Repeat] = []
         self._script_only = False
@@ -38,7 +44,7 @@ class CrashPlace(Place):
         """Verdict, stack, frame, keys."""
         yield Static(id="title")
         yield Static(id="verdict")
-        yield Rows((Column("", 3), Column("the stack, innermost first"), Column("where", 30)))
+        yield Rows(_COLUMNS)
         yield Static(id="frame")
         yield Footer()
 
@@ -47,14 +53,16 @@ class CrashPlace(Place):
         return self.triage.reader.crash(self._chosen)
 
     def present(self, found: Crash) -> None:
-        """Show it."""
-        self._crash = found
+        """Show it; the cursor stays if this is the crash that was shown before."""
+        same, self._crash = self._crash is not None and self._crash.id == found.id, found
         title = look.say(found.signature.title if found.signature else "crash", "bold", limit=400)
         if self._chosen in self._among and len(self._among) > 1:
             title.append(f"   {self._among.index(self._chosen) + 1} of {len(self._among)}", style=look.DIM)
         self.query_one("#title", Static).update(title)
         self.query_one("#verdict", Static).update(_summary(found))
         self._fill()
+        if not same:
+            self.query_one(Rows).move(0)
 
     def _fill(self) -> None:
         thread = self._crash.crashed_thread if self._crash else None
@@ -62,19 +70,24 @@ class CrashPlace(Place):
         if self._script_only:
             frames = tuple(frame for frame in frames if frame.kind != "native")
         self._items = list(fold(frames))
-        self.query_one(Rows).fill((str(at), look.frame_cells(item)) for at, item in enumerate(self._items))
-        self._show_frame()
+        self.query_one(Rows).fill(*listed((str(at), look.frame_cells(item)) for at, item in enumerate(self._items)))
 
-    @on(DataTable.RowHighlighted)
+    @on(Rows.Moved)
     def _show_frame(self) -> None:
-        at = self.query_one(Rows).cursor_row
-        text = look.frame_details(self._items[at]) if 0 <= at < len(self._items) else Text("no stack is known")
-        self.query_one("#frame", Static).update(text)
+        at = self.query_one(Rows).cursor
+        pane = self.query_one("#frame", Static)
+        width = pane.content_size.width or self.size.width
+        known = 0 <= at < len(self._items)
+        pane.update(look.frame_details(self._items[at], width) if known else Text("no stack is known"))
 
     def action_toggle_native(self) -> None:
-        """Hide or show the native frames."""
+        """Hide or show the native frames; the cursor stays on its frame, or goes to the nearest caller."""
+        rows = self.query_one(Rows)
+        below = self._items[rows.cursor :]
         self._script_only = not self._script_only
         self._fill()
+        shown = {id(item): at for at, item in enumerate(self._items)}
+        rows.move(next((shown[id(item)] for item in below if id(item) in shown), len(self._items) - 1))
 
     def action_full_text(self) -> None:
         """Open everything as text."""
@@ -94,10 +107,13 @@ class CrashPlace(Place):
         if 0 <= at < len(self._among):
             self._chosen = self._among[at]
             self.load()
+        else:
+            end = "oldest" if step > 0 else "newest"
+            self.triage.notify(f"this is the {end} crash listed", markup=False, timeout=2)
 
     def action_copy(self) -> None:
-        """Copy the crash's id."""
-        self.copy(self._chosen)
+        """Copy the id of the crash on screen; the chosen one may still be on its way."""
+        self.copy(self._crash.id if self._crash else None)
 
 
 def _summary(crash: Crash) -> Text:

@@ -47,3 +47,19 @@ class TextPlace(Place):
     def action_move_up(self) -> None:
         """Scroll up."""
         self.query_one(VerticalScroll).scroll_up(animate=False)
+
+    def action_page_down(self) -> None:
+        """Scroll a page down."""
+        self.query_one(VerticalScroll).scroll_page_down(animate=False)
+
+    def action_page_up(self) -> None:
+        """Scroll a page up."""
+        self.query_one(VerticalScroll).scroll_page_up(animate=False)
+
+    def action_first(self) -> None:
+        """Scroll to the beginning."""
+        self.query_one(VerticalScroll).scroll_home(animate=False)
+
+    def action_last(self) -> None:
+        """Scroll to the end."""
+        self.query_one(VerticalScroll).scroll_end(animate=False)

@@ -6,7 +6,7 @@ from rich.text import Text
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.containers import Container
-from textual.widgets import DataTable, Footer, Input, Static
+from textual.widgets import Footer, Input, Static
 
 from triage import clock
 from triage.model import Cluster, Crash
@@ -16,9 +16,15 @@ from triage.tui import look
 from triage.tui.actions import INBOX, bindings
 from triage.tui.cluster import ClusterPlace
 from triage.tui.place import Place
-from triage.tui.rows import Column, Rows
+from triage.tui.rows import Column, Rows, listed
 
 _WIDE = 132
+_COLUMNS = (
+    Column("state", 7),
+    Column("N", 6, right=True),
+    Column("last", 4, right=True),
+    Column("what died ◂ called from", 12, share=1),
+)
 _EMPTY = (
     "No crashes yet.\n\n"
     "triage batch /var/crash   triages the cores in a folder\n"
@@ -37,15 +43,13 @@ class InboxPlace(Place):
         super().__init__()
         self._clusters: dict[str, Cluster] = {}
         self._words: list[str] = []
-        self._previewed: tuple[str, int] | None = None
+        self._previewed: Cluster | None = None
 
     def compose(self) -> ComposeResult:
         """Title, list, preview, filter, keys."""
         yield Static(id="title")
         with Container(id="split"):
-            yield Rows(
-                (Column("state", 7), Column("N", 6), Column("last", 5), Column("what died ◂ called from")), id="list"
-            )
+            yield Rows(_COLUMNS, id="list")
             yield Static(id="preview")
         yield Static(_EMPTY, id="empty", markup=False)
         yield Input(placeholder="words the title must hold; enter keeps, esc drops", id="filter")
@@ -74,14 +78,14 @@ class InboxPlace(Place):
         title.append_text(look.say(f" {self.triage.label}   ", look.DIM))
         title.append(counts + clean(note))
         self.query_one("#title", Static).update(title)
-        self.query_one(Rows).fill((cluster.id, _cells(cluster)) for cluster in shown)
+        self.query_one(Rows).fill(*listed((cluster.id, _cells(cluster)) for cluster in shown))
         self._preview_current()
 
     def _matches(self, cluster: Cluster) -> bool:
         text = f"{cluster.title} {cluster.id} {cluster.state}".lower()
         return all(word in text for word in self._words)
 
-    @on(DataTable.RowHighlighted)
+    @on(Rows.Moved)
     def _preview_current(self) -> None:
         cluster = self._clusters.get(self.query_one(Rows).current or "")
         preview = self.query_one("#preview", Static)
@@ -89,8 +93,8 @@ class InboxPlace(Place):
             self._previewed = None
             preview.update("")
             return
-        if self._previewed != (cluster.id, cluster.count):
-            self._previewed = (cluster.id, cluster.count)
+        if self._previewed != cluster:  # also after its note or its hosts changed
+            self._previewed = cluster
             preview.update(_preview(cluster, None))
             self._read_newest(cluster)
 
@@ -101,12 +105,12 @@ class InboxPlace(Place):
             return self.triage.reader.crash(rows[0].id) if rows else None
 
         def display(crash: Crash | None) -> None:
-            if self._previewed == (cluster.id, cluster.count):
+            if self._previewed == cluster:
                 self.query_one("#preview", Static).update(_preview(cluster, crash))
 
         self.guarded(fetch, display)
 
-    @on(DataTable.RowSelected)
+    @on(Rows.Opened)
     def action_open(self) -> None:
         """Open the cluster under the cursor."""
         chosen = self.query_one(Rows).current
@@ -139,12 +143,10 @@ class InboxPlace(Place):
         self._words = text.lower().split()
         self._fill()
 
-    def on_key(self, event: events.Key) -> None:
-        """Escape drops the filter."""
-        if event.key == "escape" and (self._words or self.query_one(Input).display):
-            event.stop()
-            self._set_filter("")
-            self._close_filter()
+    def action_drop_filter(self) -> None:
+        """Show all clusters again."""
+        self._set_filter("")
+        self._close_filter()
 
     def action_copy(self) -> None:
         """Copy the cluster's id."""
@@ -155,8 +157,8 @@ def _cells(cluster: Cluster) -> tuple[Text, ...]:
     last = clock.ago(cluster.last_seen) if cluster.last_seen else ""
     return (
         look.state(cluster.state),
-        Text(str(cluster.count), justify="right"),
-        Text(last, justify="right"),
+        Text(str(cluster.count)),
+        Text(last),
         look.say(cluster.title, limit=400),
     )
 
@@ -170,11 +172,11 @@ def _preview(cluster: Cluster, crash: Crash | None) -> Text:
         look.labelled(
             (
                 ("PHP code", _script_place(crash) if crash else None),
+                ("note", cluster.note),
                 ("last seen", look.seen(cluster)),
                 ("versions", ", ".join(cluster.versions)),
                 ("hosts", ", ".join(cluster.hosts)),
                 ("cluster", cluster.id),
-                ("note", cluster.note),
             )
         )
     )

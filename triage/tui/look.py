@@ -10,8 +10,10 @@ from triage import clock
 from triage.model import Cluster, Confidence, Crash, Finding, Frame, State
 from triage.report.stack import Repeat, frame_name, frame_note, frame_place
 from triage.text import clean
+from triage.tui.fit import crop
 
 PHP, NATIVE, DIM, HEAD, WARN, GOOD = "#8fbc7f", "#7f93b2", "grey58", "bold #88c0d0", "#ebcb8b", "#a3be8c"
+LABEL_WIDTH = 10
 _LONGEST = 240  # a text that fills the screen hides the rest; the full text has all of it
 _STATES = {State.NEW: "bold #d08770", State.KNOWN: "#ebcb8b", State.IGNORED: "grey50", State.FIXED: GOOD}
 _SURE = {Confidence.PROVED: GOOD, Confidence.LIKELY: WARN, Confidence.GUESS: "#d08770"}
@@ -44,7 +46,7 @@ def labelled(rows: Iterable[tuple[str, object]]) -> Text:
     text = Text()
     for label, value in rows:
         if value:
-            text.append(f"{label:<10}", style=DIM)
+            text.append(f"{label:<{LABEL_WIDTH}}", style=DIM)
             text.append(clean(str(value), limit=_LONGEST) + "\n")
     text.rstrip()
     return text
@@ -91,24 +93,27 @@ def frame_cells(item: Frame | Repeat) -> tuple[Text, Text, Text]:
     note = frame_note(item)
     if note:
         name.append(f"  {clean(note)}", style=DIM)
-    place = frame_place(item)
-    return Text(kind, style=style), name, say(shorten(place) if place else "", DIM if kind == "C" else "")
+    place = say(shorten(frame_place(item) or ""), DIM if kind == "C" else "")
+    return Text(kind, style=style), name, place
 
 
-def frame_details(item: Frame | Repeat) -> Text:
-    """Everything known about one frame."""
+def frame_details(item: Frame | Repeat, width: int) -> Text:
+    """Everything known about one frame, a line each: a long path must not push out what is below it."""
     if isinstance(item, Repeat):
         return Text(item.text)
     if item.kind == "gap":
         return say(item.note or "")
     where = f"{item.file}:{item.line}" if item.file and item.line else item.file
     offset = f" + {item.offset:#x}" if item.offset is not None else ""
-    return labelled(
-        (
-            ("function", frame_name(item)),
-            ("file", where),
-            ("module", f"{item.module}{offset}" if item.module else None),
-            ("address", f"{item.address:#x}" if item.address is not None else None),
-            ("note", item.note),
-        )
+    rows = (
+        ("function", frame_name(item), "start"),
+        ("file", where, "end"),
+        ("module", f"{item.module}{offset}" if item.module else None, "end"),
+        ("address", f"{item.address:#x}" if item.address is not None else None, "start"),
+        ("note", item.note, "start"),
     )
+    return labelled((label, _fitted(value, width, keep)) for label, value, keep in rows)
+
+
+def _fitted(value: str | None, width: int, keep: str) -> str | None:
+    return value and crop(Text(clean(value)), max(1, width - LABEL_WIDTH), keep=keep).plain

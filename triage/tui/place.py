@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from textual import work
 from textual.screen import Screen
+from textual.worker import get_current_worker
 
 from triage.errors import TriageError
 from triage.text import clean
@@ -22,6 +23,7 @@ class Place(Screen[None]):
 
     place = ""
     AUTO_FOCUS = "Rows"
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012 - Textual's own declaration
 
     @property
     def triage(self) -> TriageApp:
@@ -49,22 +51,25 @@ class Place(Screen[None]):
         self.guarded(self.fetch, self.present)
 
     def guarded(self, fetch: Callable[[], Any], display: Callable[[Any], None]) -> None:
-        """In a worker thread: fetch, then display; an error of the store becomes a notice."""
+        """In a worker thread: fetch, then display; an error of the store becomes a notice.
+
+        A thread cannot be stopped, so what an overtaken one brings home is dropped: it would
+        replace what was asked for later.
+        """
+        worker = get_current_worker()
         try:
             found = fetch()
         except TriageError as error:
-            self.triage.call_from_thread(self.complain, error)
+            if not worker.is_cancelled:
+                self.triage.call_later(self.triage.complain, error)
             return
-        self.triage.call_from_thread(self._show, display, found)
+        if not worker.is_cancelled:
+            self.call_later(self._show, display, found)
 
     def _show(self, display: Callable[[Any], None], found: Any) -> None:
         if self.is_attached:  # it may have been left while the thread was reading
+            self.triage.readable()
             display(found)
-
-    def complain(self, error: TriageError) -> None:
-        """Say what is wrong with the store; the screen stays as it is."""
-        text = error.message + (f" {error.help}" if error.help else "")
-        self.triage.notify(clean(text), severity="error", markup=False, timeout=10)
 
     def action_back(self) -> None:
         """Go back to the screen before."""
@@ -72,15 +77,34 @@ class Place(Screen[None]):
 
     def action_reload(self) -> None:
         """Read the store again."""
+        self.triage.readable()  # whoever asks again wants to be told again
         self.load()
 
     def action_move_down(self) -> None:
         """Move the cursor down."""
-        self.query_one(Rows).action_cursor_down()
+        self.query_one(Rows).move_by(1)
 
     def action_move_up(self) -> None:
         """Move the cursor up."""
-        self.query_one(Rows).action_cursor_up()
+        self.query_one(Rows).move_by(-1)
+
+    def action_page_down(self) -> None:
+        """Move the cursor a page down."""
+        rows = self.query_one(Rows)
+        rows.move_by(rows.page)
+
+    def action_page_up(self) -> None:
+        """Move the cursor a page up."""
+        rows = self.query_one(Rows)
+        rows.move_by(-rows.page)
+
+    def action_first(self) -> None:
+        """Move the cursor to the first row."""
+        self.query_one(Rows).move(0)
+
+    def action_last(self) -> None:
+        """Move the cursor to the last row."""
+        self.query_one(Rows).move_to_end()
 
     def action_help(self) -> None:
         """Show the keys that work here."""
@@ -90,4 +114,4 @@ class Place(Screen[None]):
         """Put an id on the terminal's clipboard."""
         if what:
             self.triage.copy_to_clipboard(what)
-            self.triage.notify(f"copied {what}", markup=False, timeout=2)
+            self.triage.notify(f"sent to the terminal's clipboard: {clean(what, limit=60)}", markup=False, timeout=2)
