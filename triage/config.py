@@ -19,7 +19,6 @@ class Limits:
     other_thread_frames: int = 32
     threads: int = 128
     script_frames: int = 100_000
-    shown_script_frames: int = 400
     gdb_seconds: float = 60.0
     gdb_recycle: int = 200
 

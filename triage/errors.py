@@ -12,7 +12,6 @@ exit status the command ends with when nobody handles it (docs: CONTRACT, "Exit 
 
 from __future__ import annotations
 
-EXIT_OK = 0
 EXIT_SOME_FAILED = 1
 EXIT_USAGE = 2
 EXIT_ENVIRONMENT = 3

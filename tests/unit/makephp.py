@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from triage.corefile.protocol import Bytes
+from tests.unit.memory import Bytes
 from triage.runtimes.php.layout import Layout, layout_for
 from triage.runtimes.php.reader import Reader
 

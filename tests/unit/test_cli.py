@@ -177,6 +177,7 @@ def test_the_list_as_json(triage: Run, filled: Path) -> None:
         "id": "bb03",
         "status": "ok",
         "time": "2026-01-01T08:35:00Z",
+        "executable": "/usr/bin/php8.2",
         "host": "web-1",
         "pid": 4242,
         "signal": "SIGSEGV",

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.memory import Bytes
 from triage.corefile import CoreFile, open_core, read_core
 from triage.corefile.memory import MAX_READ
 from triage.corefile.modules import MappedModule
 from triage.corefile.notes import FileMapping, Notes, ProcessInfo, ThreadState
-from triage.corefile.protocol import Bytes, Region, c_string
+from triage.corefile.protocol import Region, c_string
 from triage.errors import InputError
 from triage.model import Signal
 
@@ -91,7 +92,6 @@ def test_modules_of_a_good_core(core: CoreFile) -> None:
         base=PROGRAM,
         build_id=PROGRAM_ID.hex(),
         deleted=False,
-        eh_frame_hdr=PROGRAM + 0x800,
     )
     library = MappedModule(
         path="/usr/lib/libz.so.1.2.13",
@@ -100,7 +100,6 @@ def test_modules_of_a_good_core(core: CoreFile) -> None:
         base=LIBRARY,
         build_id=LIBRARY_ID.hex(),
         deleted=True,
-        eh_frame_hdr=LIBRARY + 0x800,
     )
     assert core.modules == (program, library)
     assert core.executable == program
@@ -284,7 +283,6 @@ def test_a_program_loaded_at_a_fixed_address_keeps_its_own_addresses() -> None:
         base=0,
         build_id="ab" * 20,
         deleted=False,
-        eh_frame_hdr=0x400800,
     )
 
 

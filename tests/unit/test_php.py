@@ -388,7 +388,7 @@ def test_a_function_called_without_a_frame() -> None:
 
 
 def instance(php: PhpMemory, **addresses: int) -> Php:
-    module = MappedModule("/usr/bin/php8.2", 0x1000, 0x2000, 0x1000, None, False, None)
+    module = MappedModule("/usr/bin/php8.2", 0x1000, 0x2000, 0x1000, None, False)
     return Php(module, addresses, "8.2.36", (), False, False, php.layout)
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -18,7 +18,6 @@ from triage.config import Settings, store_url
 from triage.store import Store, open_store
 from triage.text import clean
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 

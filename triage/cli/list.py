@@ -8,6 +8,7 @@ from triage import clock
 from triage.cli.common import Chosen, options, print_json, print_rows
 from triage.model import CrashRow
 from triage.text import clean
+from triage.wire import crash_row_to_json
 
 _HEADER = ("crash", "status", "time", "host", "pid", "signal", "runtime", "cluster", "script", "core", "title")
 _PAGE = 1000
@@ -24,7 +25,7 @@ def command(cluster: str | None, chosen: Chosen) -> None:
         while page := store.crash_rows(name, limit=_PAGE, offset=len(rows)):
             rows.extend(page)
     if chosen.json:
-        print_json([dict(zip(("id", *_HEADER[1:]), _cells(row), strict=True)) for row in rows])
+        print_json([crash_row_to_json(row) for row in rows])
     elif chosen.terminal:
         for row in rows:
             print(_line(row))

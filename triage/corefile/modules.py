@@ -33,7 +33,6 @@ class MappedModule:
     base: int
     build_id: str | None
     deleted: bool
-    eh_frame_hdr: int | None
 
 
 def find_modules(memory: CoreMemory, files: Sequence[FileMapping], vdso: int | None) -> list[MappedModule]:
@@ -79,11 +78,10 @@ def _read_module(memory: CoreMemory, path: str, start: int, end: int) -> MappedM
         return None
     base = start - (min(load.address for load in loads) & ~0xFFF)
     last = max(load.address + load.memory_size for load in loads)
-    header = next((s.address + base for s in segments if s.type == elf.PT_GNU_EH_FRAME), None)
     plain, deleted = (path[: -len(DELETED)], True) if path.endswith(DELETED) else (path, False)
     # .bss may reach past the last file-backed page, so the file's own headers decide the end.
     true_end = max(end, min(base + last, end + (1 << 32)))
-    return MappedModule(plain, start, true_end, base, _build_id(memory, segments, base), deleted, header)
+    return MappedModule(plain, start, true_end, base, _build_id(memory, segments, base), deleted)
 
 
 def _build_id(memory: CoreMemory, segments: Iterable[elf.Segment], base: int) -> str | None:

@@ -50,17 +50,3 @@ def c_string(memory: Memory, address: int, limit: int = 4096) -> bytes | None:
             return text if len(text) <= limit else None
         collected += piece
     return None
-
-
-class Bytes:
-    """A `Memory` over given pieces; for tests and for parts copied out of a core."""
-
-    def __init__(self, pieces: dict[int, bytes]) -> None:
-        self._pieces = pieces
-
-    def read(self, address: int, size: int) -> bytes | None:
-        """See `Memory.read`; a read may not cross from one piece into the next."""
-        for start, data in self._pieces.items():
-            if start <= address and address + size <= start + len(data):
-                return data[address - start : address - start + size]
-        return None

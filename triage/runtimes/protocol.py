@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from triage.corefile import CoreFile
 from triage.model import Runtime, ScriptFrame
-from triage.symbols import Finder
-
-FunctionStart = Callable[[int], int | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +35,4 @@ class Interpreter(Protocol):
 
     def read(self) -> Reading:
         """Read everything; never raises for what the core holds or lacks."""
-        ...
-
-
-class Detector(Protocol):
-    """Looks whether its interpreter runs in a core."""
-
-    def __call__(self, core: CoreFile, finder: Finder) -> Interpreter | str | None:
-        """The interpreter, `None` when it is not there, or a sentence why it cannot be read."""
         ...

@@ -30,7 +30,6 @@ class Located:
     symbols: Symbols
     file: ElfFile | None
     verified: bool = True
-    debug_file: Path | None = None
 
 
 class Finder:
@@ -58,10 +57,10 @@ class Finder:
             return Located(Symbols.MISSING, None)
         if on_disk is not None and module.build_id in (None, on_disk.build_id):
             debug = self._debug_file(module.build_id)
-            return Located(_grade(on_disk, debug), on_disk, module.build_id is not None, debug)
+            return Located(_grade(on_disk, debug), on_disk, module.build_id is not None)
         if by_id is not None:
             debug = self._debug_file(module.build_id)
-            return Located(_grade(by_id, debug), by_id, debug_file=debug)
+            return Located(_grade(by_id, debug), by_id)
         return Located(Symbols.MISMATCH, None)
 
     def _by_build_id(self, build_id: str | None) -> ElfFile | None:
