@@ -200,6 +200,41 @@ class MemoryUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeapFault:
+    """One place where the interpreter's heap contradicts itself.
+
+    `what` is the contradiction: `free-list`, `page-map`, `chunk`, `huge-list`, `accounting`,
+    `string`, `object`, `gc-buffer`. `verdict` is the kind of misuse that fits: `overflow`,
+    `use-after-free`, `double-free`, or `None` when the bytes do not tell. `slot` is the address
+    of the broken block, `bin` its size class in bytes. `evidence` are sentences for people, the
+    most telling one first; no contents of strings are in them unless they were redacted.
+    """
+
+    what: str
+    verdict: str | None
+    confidence: Confidence
+    slot: int | None
+    bin: int | None
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeapCheck:
+    """What a walk through the interpreter's heap found. `reason` says why `state` is `unknown`.
+
+    `state` is `intact`, `damaged` or `unknown`; `chunks` 2 MiB pieces and `blocks` live small
+    blocks were walked; `bytes` is what the walk counted as in use.
+    """
+
+    state: str
+    reason: str | None = None
+    chunks: int = 0
+    blocks: int = 0
+    bytes: int = 0
+    faults: tuple[HeapFault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LastError:
     """The last error or exception the interpreter recorded."""
 

@@ -1,10 +1,13 @@
-"""Where PHP's structures keep their fields, per version: facts measured from DWARF, kept as data."""
+"""Where PHP's structures keep their fields, per version: facts measured from DWARF, kept as data.
+
+One file a version and threading mode in `layouts/`, made by `scripts/layouts`.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from typing import Any
 
@@ -21,6 +24,7 @@ class Layout:
         }
         self._sizes = {struct: int(entry["size"]) for struct, entry in table["structs"].items()}
         self._constants: Mapping[str, int] = table["consts"]
+        self._opcodes: Mapping[str, str] = table["opcodes"]
 
     @property
     def version_id(self) -> int:
@@ -47,17 +51,24 @@ class Layout:
         """A constant of the headers; 0 for a flag this version does not know."""
         return self._constants.get(name, 0)
 
+    def opcode_name(self, number: int) -> str | None:
+        """The name of a VM instruction: `ZEND_DO_FCALL`."""
+        return self._opcodes.get(str(number))
+
+    @cached_property
+    def _opcode_numbers(self) -> Mapping[str, int]:
+        return {name: int(number) for number, name in self._opcodes.items()}
+
+    def opcode(self, name: str) -> int | None:
+        """The number of a VM instruction, `None` when this version lacks it."""
+        return self._opcode_numbers.get(name)
+
 
 @cache
-def _tables() -> Mapping[str, Any]:
-    text = resources.files(__package__).joinpath("layouts.json").read_text("utf-8")
-    tables: Mapping[str, Any] = json.loads(text)
-    return tables
-
-
 def known_versions() -> tuple[str, ...]:
-    """The keys there are, such as `8.2-nts`."""
-    return tuple(_tables())
+    """The keys there are, such as `8.2-nts`, oldest first."""
+    found = (path.name for path in resources.files(__package__).joinpath("layouts").iterdir())
+    return tuple(sorted(name.removesuffix(".json") for name in found if name.endswith(".json")))
 
 
 @cache
@@ -66,7 +77,8 @@ def layout_for(version: str, *, zts: bool) -> Layout | None:
 
     A neighbour's table is never taken instead: some offsets move back and forth between versions.
     """
-    minor = ".".join(version.split(".")[:2])
-    key = f"{minor}-{'zts' if zts else 'nts'}"
-    table = _tables().get(key)
-    return Layout(key, table) if table is not None else None
+    key = f"{'.'.join(version.split('.')[:2])}-{'zts' if zts else 'nts'}"
+    if key not in known_versions():
+        return None
+    text = resources.files(__package__).joinpath("layouts", f"{key}.json").read_text("utf-8")
+    return Layout(key, json.loads(text))
