@@ -11,16 +11,22 @@ from typing import Any
 import pytest
 
 from triage.model import (
+    Argument,
     Cluster,
     Confidence,
     Crash,
     CrashRow,
     Failure,
+    Fiber,
     Finding,
     Frame,
+    HeapCheck,
+    HeapFault,
+    Hook,
     LastError,
     MemoryUse,
     Module,
+    Opcache,
     Outcome,
     Request,
     Runtime,
@@ -66,6 +72,26 @@ FULL = Crash(
         last_error=LastError(type="E_WARNING", message="Undefined variable", file="/srv/a.php", line=3),
         exception=LastError(type="TypeError", message=None, file=None, line=None),
         jit=True,
+        fibers=(Fiber(id=4, status="suspended", depth=1, frames=(Frame(kind="php", function="rest"),)),),
+        hooks=(Hook(name="zend_execute_ex", module="/x.so", extension="xdebug", function="xdebug_execute_ex"),),
+        callbacks=("error handler: trace()",),
+        opcache=Opcache(shared=1 << 27, dumped=True, scripts=7, hits=2**40, started=TIME, restart_pending=False),
+        heap=HeapCheck(
+            state="damaged",
+            chunks=2,
+            blocks=30,
+            bytes=4096,
+            faults=(
+                HeapFault(
+                    what="free-list",
+                    verdict="overflow",
+                    confidence=Confidence.LIKELY,
+                    slot=0x7FFF_0000_1000,
+                    bin=56,
+                    evidence=("text in a link",),
+                ),
+            ),
+        ),
     ),
     threads=(
         Thread(
@@ -86,7 +112,16 @@ FULL = Crash(
                     inlined=True,
                     note="jit",
                 ),
-                Frame(kind="php", function="total", class_name="Shop\\Cart", file="/srv/a.php", line=3),
+                Frame(
+                    kind="php",
+                    function="total",
+                    class_name="Shop\\Cart",
+                    file="/srv/a.php",
+                    line=3,
+                    call="->",
+                    opcode="ZEND_DO_FCALL",
+                    arguments=(Argument(name="sum", type="int", value="3"),),
+                ),  # fmt: skip
             ),
         ),
         Thread(id=4243, name=None, crashed=False, depth=0, truncated=False, frames=()),
@@ -158,6 +193,51 @@ FULL_JSON: dict[str, Any] = {
         },
         "exception": {"type": "TypeError", "message": None, "file": None, "line": None},
         "jit": True,
+        "fibers": [
+            {
+                "id": 4,
+                "status": "suspended",
+                "depth": 1,
+                "frames": [
+                    {
+                        **{"kind": "php", "function": "rest"},
+                        **dict.fromkeys(("class", "module", "offset", "file", "line", "address")),
+                        **{"inlined": False, "note": None, "call": None, "opcode": None, "arguments": []},
+                    }
+                ],
+            }
+        ],
+        "hooks": [
+            {"name": "zend_execute_ex", "module": "/x.so", "extension": "xdebug", "function": "xdebug_execute_ex"}
+        ],
+        "callbacks": ["error handler: trace()"],
+        "opcache": {
+            **{"shared": 1 << 27, "dumped": True, "scripts": 7, "most_scripts": None, "hits": 2**40},
+            **dict.fromkeys(("misses", "memory_restarts", "hash_restarts", "manual_restarts")),
+            **{
+                "restart_pending": False,
+                "restart_in_progress": None,
+                "started": "2026-03-01T12:30:05+00:00",
+                "restarted": None,
+            },
+        },
+        "heap": {
+            "state": "damaged",
+            "reason": None,
+            "chunks": 2,
+            "blocks": 30,
+            "bytes": 4096,
+            "faults": [
+                {
+                    "what": "free-list",
+                    "verdict": "overflow",
+                    "confidence": "likely",
+                    "slot": "0x7fff00001000",
+                    "bin": 56,
+                    "evidence": ["text in a link"],
+                }
+            ],
+        },
     },
     "threads": [
         {
@@ -178,6 +258,9 @@ FULL_JSON: dict[str, Any] = {
                     "address": "0xffffffffff600000",
                     "inlined": True,
                     "note": "jit",
+                    "call": None,
+                    "opcode": None,
+                    "arguments": [],
                 },
                 {
                     "kind": "php",
@@ -190,6 +273,9 @@ FULL_JSON: dict[str, Any] = {
                     "address": None,
                     "inlined": False,
                     "note": None,
+                    "call": "->",
+                    "opcode": "ZEND_DO_FCALL",
+                    "arguments": [{"name": "sum", "type": "int", "value": "3"}],
                 },
             ],
         },

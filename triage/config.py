@@ -31,6 +31,7 @@ class Settings:
     sysroot: Path | None = None
     debug_dirs: tuple[Path, ...] = ()
     gdb: str | None = None
+    values: bool = False
     limits: Limits = field(default_factory=Limits)
 
 

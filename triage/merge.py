@@ -210,17 +210,7 @@ class _Weaver:
         self._emit_script(len(self._script))
 
     def _emit_script(self, end: int) -> None:
-        for frame in self._script[self._next : end]:
-            self._out.append(
-                Frame(
-                    kind=frame.kind,
-                    function=frame.function,
-                    class_name=frame.class_name,
-                    file=frame.file,
-                    line=frame.line,
-                    note=frame.note,
-                )
-            )
+        self._out.extend(frame.shown() for frame in self._script[self._next : end])
         self._next = max(self._next, end)
 
     def _emit_native(self, frame: NativeFrame) -> None:

@@ -129,12 +129,25 @@ class NativeThread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Argument:
+    """One argument of a script's call: its declared name, its type (`string(17)`, `Shop\\Cart`).
+
+    `value` is there only when values were asked for, shortened and with secrets hidden.
+    """
+
+    name: str | None
+    type: str
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptFrame:
     """One frame of the interpreter's own stack, before merging.
 
     `address` is where the interpreter keeps the frame. `ends_activation` marks the outermost
     frame that one native interpreter loop runs. `handler` is the native function behind an
-    internal (built-in) function.
+    internal (built-in) function. `call` is how a method was called: `->` on an instance, `::`
+    statically. `opcode` is the interpreter's instruction the frame stands on.
     """
 
     kind: str
@@ -148,6 +161,23 @@ class ScriptFrame:
     handler: int | None = None
     jit: bool = False
     note: str | None = None
+    call: str | None = None
+    opcode: str | None = None
+    arguments: tuple[Argument, ...] = ()
+
+    def shown(self) -> Frame:
+        """The frame as it stands in a stack."""
+        return Frame(
+            kind=self.kind,
+            function=self.function,
+            class_name=self.class_name,
+            file=self.file,
+            line=self.line,
+            note=self.note,
+            call=self.call,
+            opcode=self.opcode,
+            arguments=self.arguments,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +198,9 @@ class Frame:
     address: int | None = None
     inlined: bool = False
     note: str | None = None
+    call: str | None = None
+    opcode: str | None = None
+    arguments: tuple[Argument, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,8 +278,62 @@ class LastError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fiber:
+    """A fiber of the script and its own stack, innermost frame first.
+
+    `status` is `running`, `suspended`, `waiting` (for a fiber it resumed), `init` or `dead`.
+    A waiting or running fiber's frames are part of the crashed thread's stack as well.
+    """
+
+    id: int
+    status: str
+    depth: int
+    frames: tuple[Frame, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """A place where another module took over part of the interpreter: which, and by what code.
+
+    `function` is the module's function where a name is known; `extension` the extension whose
+    file holds it.
+    """
+
+    name: str
+    module: str
+    extension: str | None
+    function: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opcache:
+    """The code cache's own counters. Times as the process saw them; sizes in bytes.
+
+    `shared` is its shared memory; `dumped` tells whether the core has that memory.
+    """
+
+    shared: int
+    dumped: bool
+    scripts: int | None = None
+    most_scripts: int | None = None
+    hits: int | None = None
+    misses: int | None = None
+    memory_restarts: int | None = None
+    hash_restarts: int | None = None
+    manual_restarts: int | None = None
+    started: datetime | None = None
+    restarted: datetime | None = None
+    restart_pending: bool | None = None
+    restart_in_progress: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """What the interpreter says of itself."""
+    """What the interpreter says of itself.
+
+    `callbacks` are functions of the script that the interpreter calls on its own (error handler,
+    shutdown functions), as sentences.
+    """
 
     name: str
     version: str | None = None
@@ -261,6 +348,11 @@ class Runtime:
     last_error: LastError | None = None
     exception: LastError | None = None
     jit: bool | None = None
+    fibers: tuple[Fiber, ...] = ()
+    hooks: tuple[Hook, ...] = ()
+    callbacks: tuple[str, ...] = ()
+    opcache: Opcache | None = None
+    heap: HeapCheck | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,6 +89,7 @@ class _Examination:
     def __init__(self, core: CoreFile, settings: Settings, finder: Finder, session: GdbSession) -> None:
         self._core = core
         self._limits = settings.limits
+        self._values = settings.values
         self._finder = finder
         self._session = session
         self._watch = clock.Stopwatch()
@@ -195,7 +196,7 @@ class _Examination:
         return tuple(found)
 
     def _runtime(self) -> Reading | None:
-        found = detect(self._core, self._finder, script_frames=self._limits.script_frames)
+        found = detect(self._core, self._finder, script_frames=self._limits.script_frames, values=self._values)
         if isinstance(found, str):
             self._warn(found)
             return None

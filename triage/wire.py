@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from triage import wire_runtime
 from triage.model import (
     Cluster,
     Confidence,
     Crash,
     CrashRow,
     Failure,
+    Fiber,
     Finding,
     Frame,
     LastError,
@@ -205,6 +207,11 @@ def _runtime_to_json(runtime: Runtime) -> Json:
         "last_error": _maybe(_last_error_to_json, runtime.last_error),
         "exception": _maybe(_last_error_to_json, runtime.exception),
         "jit": runtime.jit,
+        "fibers": [_fiber_to_json(fiber) for fiber in runtime.fibers],
+        "hooks": [wire_runtime.hook_to_json(hook) for hook in runtime.hooks],
+        "callbacks": list(runtime.callbacks),
+        "opcache": _maybe(wire_runtime.opcache_to_json, runtime.opcache),
+        "heap": _maybe(wire_runtime.heap_to_json, runtime.heap),
     }
 
 
@@ -223,7 +230,22 @@ def _runtime_from_json(record: Mapping[str, Any]) -> Runtime:
         last_error=_maybe(_last_error_from_json, record["last_error"]),
         exception=_maybe(_last_error_from_json, record["exception"]),
         jit=record["jit"],
+        fibers=tuple(_fiber_from_json(fiber) for fiber in record.get("fibers", ())),
+        hooks=tuple(wire_runtime.hook_from_json(hook) for hook in record.get("hooks", ())),
+        callbacks=tuple(record.get("callbacks", ())),
+        opcache=_maybe(wire_runtime.opcache_from_json, record.get("opcache")),
+        heap=_maybe(wire_runtime.heap_from_json, record.get("heap")),
     )
+
+
+def _fiber_to_json(fiber: Fiber) -> Json:
+    frames = [_frame_to_json(frame) for frame in fiber.frames]
+    return {"id": fiber.id, "status": fiber.status, "depth": fiber.depth, "frames": frames}
+
+
+def _fiber_from_json(record: Mapping[str, Any]) -> Fiber:
+    frames = tuple(_frame_from_json(frame) for frame in record["frames"])
+    return Fiber(id=record["id"], status=record["status"], depth=record["depth"], frames=frames)
 
 
 def _request_to_json(request: Request) -> Json:
@@ -284,6 +306,9 @@ def _frame_to_json(frame: Frame) -> Json:
         "address": _maybe(hex, frame.address),
         "inlined": frame.inlined,
         "note": frame.note,
+        "call": frame.call,
+        "opcode": frame.opcode,
+        "arguments": wire_runtime.arguments_to_json(frame.arguments),
     }
 
 
@@ -299,6 +324,9 @@ def _frame_from_json(record: Mapping[str, Any]) -> Frame:
         address=_maybe(_unhex, record["address"]),
         inlined=record["inlined"],
         note=record["note"],
+        call=record.get("call"),
+        opcode=record.get("opcode"),
+        arguments=wire_runtime.arguments_from_json(record.get("arguments", [])),
     )
 
 

@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from tests.crashes.conftest import Maker, show
 from tests.lab import fpm
-from tests.lab.php import CASES, Call, Interpreter, Made, make, shown, without_oracle
+from tests.lab.php import CASES, CONSTANT, FIXTURES, Call, Interpreter, Made, make, shown, shown_calls, without_oracle
+from triage.cli.main import triage
 from triage.demo import lab
 from triage.demo.crashes import find_php
 from triage.gdb.locate import find_gdb
 
 pytestmark = [pytest.mark.php, pytest.mark.gdb]
 
-FINITE = [case.name for case in CASES if not case.endless]
+FINITE = [case.name for case in CASES if not case.endless and case.name != "constant"]
 ENDLESS = [case.name for case in CASES if case.endless]
 
 
@@ -30,6 +32,15 @@ def test_this_php(made: Maker, name: str) -> None:
 @pytest.mark.parametrize("name", FINITE)
 def test_other_php(made_by_suite: Maker, name: str) -> None:
     _holds(made_by_suite(name))
+
+
+@pytest.mark.suites
+def test_a_constant_being_worked_out(made_by_suite: Maker) -> None:
+    """PHP 8.3 and newer note which one; it stands where it was asked for, not innermost."""
+    made = made_by_suite("constant")
+    calls = shown(show(made))
+    assert calls[-2] == Call(CONSTANT, None, made.frames[-1].file, 14)
+    assert [*calls[:-2], calls[-1]] == list(made.frames)
 
 
 @pytest.mark.parametrize("name", ENDLESS)
@@ -52,6 +63,47 @@ def test_a_core_written_by_gdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     _holds(make(case, Interpreter(php.version), tmp_path, find_gdb()))
 
 
+def test_each_fiber_has_its_own_stack(made: Maker) -> None:
+    found = show(made("fibers"))["runtime"]["fibers"]
+    names = [[frame["function"] for frame in fiber["frames"]] for fiber in found]
+    assert [(fiber["status"], fiber["depth"]) for fiber in found] == [
+        ("running", 2),
+        ("waiting", 2),
+        ("suspended", 5),
+    ]
+    assert names == [["posix_kill", "crash"], ["start", "{closure}"], ["suspend", "rest", "rest", "rest", "rest"]]
+    assert [frame["line"] for frame in found[2]["frames"]] == [None, 9, 9, 9, 9]
+
+
+def test_what_php_calls_on_its_own(made: Maker) -> None:
+    crash = show(made("output"))
+    assert crash["runtime"]["callbacks"] == [
+        "error handler: Filter::inner()",
+        f"shutdown function: closure {FIXTURES}/output.php:28",
+    ]
+
+
+def test_values_are_shown_only_on_demand(made: Maker) -> None:
+    core = str(made("magic").core)
+    plain, asked = (
+        CliRunner().invoke(triage, ["show", core, "--section", "stack", *more]) for more in ([], ["--values"])
+    )
+    assert "Proxy->__call(name: string(7), arguments: array(3))" in plain.stdout
+    assert "stands in for missing()" in plain.stdout
+    assert 'Proxy->__call(name: "missing", arguments: array(3))' in asked.stdout
+    assert "Proxy->__invoke(ratio: 1.5, nothing: null, string(4)" in asked.stdout.replace('"text"', "string(4)")
+
+
+def test_sections_can_be_chosen(made: Maker) -> None:
+    done = CliRunner().invoke(
+        triage, ["show", str(made("opcache").core), "--section", "opcache", "--section", "fibers"]
+    )
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[0] == "nothing to show for 'fibers': this crash has none"
+    assert "  cache       2 of 16229 scripts, 16.8 MB of shared memory" in done.stdout
+    assert "restarts    0 because memory was full" in done.stdout
+
+
 def test_the_request_is_shown_without_its_query(made: Maker) -> None:
     crash = show(made(fpm.CASE.name))
     assert crash["runtime"]["request"] == {"method": "GET", "uri": "/products/17"}
@@ -70,6 +122,7 @@ def test_jit_is_reported(made: Maker) -> None:
 def _holds(made: Made) -> None:
     crash = show(made)
     assert shown(crash) == list(made.frames)
+    assert shown_calls(crash, made.case.culprit and made.case.culprit[1]) == list(made.passed)
     assert crash["signal"]["name"] == made.case.signal
     assert crash["status"] == "ok"
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.lab.php import FIXTURES, Case, Made, said
+from tests.lab.php import FIXTURES, Case, Made, passed, said
 from triage.demo.lab import NoCrash, find_core
 
 CASE = Case(name="fpm-request", script="request.php")
@@ -46,7 +46,7 @@ def serve_and_crash(program: str, folder: Path) -> Made:
         core = _wait_for_core(run, pid, begun)
     target = folder / f"{CASE.name}.core"
     shutil.move(core, target)
-    return Made(CASE, target, tuple(said(oracle, CASE)))
+    return Made(CASE, target, tuple(said(oracle, CASE)), passed=tuple(passed(oracle)))
 
 
 @contextmanager

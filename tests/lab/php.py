@@ -61,6 +61,10 @@ CASES = (
     Case(name="jit-function", script="hot.php", options=(*_JIT, "opcache.jit=1205"), oldest=(8, 0)),
     Case(name="jit-tracing", script="hot.php", options=(*_JIT, "opcache.jit=tracing"), oldest=(8, 0)),
     Case(name="jit-callbacks", script="callbacks.php", options=(*_JIT, "opcache.jit=1205"), oldest=(8, 0)),
+    Case(name="magic", script="magic.php"),
+    Case(name="output", script="output.php"),
+    Case(name="fibers", script="fibers.php", oldest=(8, 1)),
+    Case(name="constant", script="constant.php", oldest=(8, 3)),
     Case(name="overflow-array-map", script="overflow_map.php", culprit=None, options=_ENDLESS,
          stack=1024 * _KIB, endless=True),
     Case(name="overflow-methods", script="overflow_methods.php", culprit=None, options=_ENDLESS,
@@ -79,11 +83,21 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Passed:
+    """How one function was called, as PHP tells it: `->`, `::` or neither, and its arguments' types."""
+
+    function: str
+    call: str | None
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Made:
     """A core, and the frames PHP reported (innermost first).
 
-    `calls` is the number of turns an endless recursion had made, `sysroot` the root folder the
-    process lived in, if not this machine's.
+    `passed` is what PHP reported of each call that it gives arguments for. `calls` is the number of
+    turns an endless recursion had made, `sysroot` the root folder the process lived in, if not this
+    machine's.
     """
 
     case: Case
@@ -91,6 +105,7 @@ class Made:
     frames: tuple[Call, ...]
     calls: int | None = None
     sysroot: Path | None = None
+    passed: tuple[Passed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +133,7 @@ def make(case: Case, php: Interpreter, folder: Path, gdb: Gdb | None = None) -> 
         argv = ["chroot", str(php.root), "/usr/bin/env", "-C", inside(run), *argv]
     process = Process(argv=tuple(argv), folder=run, env={"TRIAGE_ORACLE": inside(oracle)}, stack=case.stack)
     core = crash(process, folder / f"{case.name}.core", gdb)
-    made = Made(case, core, tuple(said(oracle, case)), _count(oracle), php.root)
+    made = Made(case, core, tuple(said(oracle, case)), _count(oracle), php.root, tuple(passed(oracle)))
     shutil.rmtree(run)
     return made
 
@@ -145,12 +160,45 @@ def said(oracle: Path, case: Case) -> Iterator[Call]:
     """
     if case.culprit is not None:
         yield Call(case.culprit[1], case.culprit[0], None, None)
-    trace = json.loads(oracle.read_text())["trace"]
+    trace = _calls(oracle)
     for entry, caller in zip(trace, [*trace[1:], {"function": "{main}"}], strict=True):
         if "file" in entry:
             yield Call(caller["function"], caller.get("class"), entry["file"], entry["line"])
         elif caller["function"] != "{main}":
             yield Call(caller["function"], caller.get("class"), None, None)
+
+
+_FILE_CODE = {"include", "include_once", "require", "require_once", "eval", "{main}"}
+
+
+def passed(oracle: Path) -> Iterator[Passed]:
+    """The calls of a recorded debug_backtrace(), without the recorder's own."""
+    for entry in _calls(oracle)[1:]:
+        if entry["function"] not in _FILE_CODE:
+            yield Passed(entry["function"], entry.get("type"), tuple(entry.get("args", ())))
+
+
+def shown_calls(crash_json: dict[str, Any], culprit: str | None) -> list[Passed]:
+    """The same from a crash; a reference is what it refers to, an unset variable is null."""
+    crashed = next(thread for thread in crash_json["threads"] if thread["crashed"])
+    found = [frame for frame in crashed["frames"] if frame["kind"] == "php" and frame["function"] not in _FILE_CODE]
+    return [
+        Passed(
+            frame["function"],
+            frame["call"],
+            tuple("null" if a["type"] == "unset" else a["type"].removeprefix("&") for a in frame["arguments"]),
+        )
+        for frame in found[1 if culprit else 0 :]
+    ]
+
+
+CONSTANT = "[constant expression]"
+
+
+def _calls(oracle: Path) -> list[dict[str, Any]]:
+    """The recorded trace. The constant being worked out is left out: PHP names it first, wherever it belongs."""
+    trace: list[dict[str, Any]] = json.loads(oracle.read_text())["trace"]
+    return [entry for entry in trace if entry["function"] != CONSTANT]
 
 
 def _count(oracle: Path) -> int | None:

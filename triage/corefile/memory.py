@@ -51,6 +51,7 @@ class CoreMemory:
         self._files = sorted(files, key=lambda mapping: mapping.start)
         self._file_starts = [mapping.start for mapping in self._files]
         self._backing = backing
+        self._regions: list[Region] | None = None
 
     def use_files(self, backing: Backing) -> None:
         """Set where the contents of mapped files come from."""
@@ -124,7 +125,9 @@ class CoreMemory:
 
     def regions(self) -> list[Region]:
         """All mapped ranges in address order."""
-        return [self._region(load) for load in self._loads]
+        if self._regions is None:
+            self._regions = [self._region(load) for load in self._loads]
+        return list(self._regions)
 
     def _region(self, load: Segment) -> Region:
         mapping = self.file_at(load.address)

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
 
 from triage import clock
-from triage.model import Crash, Finding, Frame, Runtime, Signal, Symbols, Thread
-from triage.report.stack import Repeat, fold, frame_name, frame_note, frame_place
-from triage.text import clean, plural, size
+from triage.model import Crash, Finding, Runtime, Signal, Symbols, Thread
+from triage.report import runtime_text
+from triage.report.lines import Line, wrapped
+from triage.report.stack import stack_lines
+from triage.text import clean, plural
+
+
+class Detail(Enum):
+    """How much a section tells."""
+
+    BRIEF = 1
+    FULL = 2
+
+
+Section = Callable[[Crash, Detail], Iterable[Line]]
 
 # What a reader who knows no C should take from a signal.
 _SIGNALS = {
@@ -21,42 +33,29 @@ _SIGNALS = {
     "SIGTERM": "asked to end",
     "SIGTRAP": "a debugger's stop",
 }
-_WIDTH = 76
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line and its look: `title`, `head`, `php`, `native`, `dim`, `warn` or plain."""
-
-    text: str
-    look: str = "plain"
 
 
 def crash_lines(crash: Crash, *, details: bool = False) -> Iterator[Line]:
-    """The whole crash; `details` adds registers, modules and timing."""
-    yield from _summary(crash)
-    for finding in crash.findings:
-        yield Line("")
-        yield from _finding(finding)
-    for thread in crash.threads:
-        if thread.crashed or details:
+    """The whole crash; `details` adds registers, modules, arguments and timing."""
+    for name in SECTIONS:
+        if details or name in _BRIEF:
+            yield from _spaced(section(crash, name, Detail.FULL if details else Detail.BRIEF))
+
+
+def section(crash: Crash, name: str, detail: Detail = Detail.FULL) -> Iterable[Line]:
+    """One section of a crash, by its name in SECTIONS."""
+    return SECTIONS[name](crash, detail)
+
+
+def _spaced(lines: Iterable[Line]) -> Iterator[Line]:
+    """The lines with an empty one before them, if there are any; the title needs none."""
+    for at, line in enumerate(lines):
+        if at == 0 and line.look != "title":
             yield Line("")
-            yield from _thread(thread, alone=len(crash.threads) == 1)
-    if len(crash.threads) > 1 and not details:
-        yield Line(f"{len(crash.threads) - 1} other threads (-v shows them)", "dim")
-    if crash.runtime is not None:
-        yield Line("")
-        yield from _runtime(crash.runtime)
-    if details:
-        yield from _details(crash)
-    if crash.warnings:
-        yield Line("")
-        yield Line("What could not be read, and doubts", "head")
-        for warning in crash.warnings:
-            yield from _wrapped(f"! {warning}", "warn")
+        yield line
 
 
-def _summary(crash: Crash) -> Iterator[Line]:
+def _summary(crash: Crash, _: Detail) -> Iterator[Line]:
     title = crash.signature.title if crash.signature else "crash"
     yield Line(clean(title), "title")
     for name, value in _summary_rows(crash):
@@ -91,27 +90,38 @@ def signal_words(signal: Signal | None) -> str | None:
     return f"{signal.name}: {words}{place}" if words else f"{signal.name}{place}"
 
 
+def _findings(crash: Crash, _: Detail) -> Iterator[Line]:
+    for at, finding in enumerate(crash.findings):
+        if at:
+            yield Line("")
+        yield from _finding(finding)
+
+
 def _finding(finding: Finding) -> Iterator[Line]:
     yield Line("What happened", "head")
-    yield from _wrapped(f"{finding.title}  [{finding.confidence}]", "title")
-    yield from _wrapped(finding.explanation)
+    yield from wrapped(f"{finding.title}  [{finding.confidence}]", "title")
+    yield from wrapped(finding.explanation)
     for item in finding.evidence:
-        yield from _wrapped(f"- because {item}", "dim")
+        yield from wrapped(f"- because {item}", "dim")
     for step in finding.next_steps:
-        yield from _wrapped(f"> {step}")
+        yield from wrapped(f"> {step}")
 
 
-def _wrapped(text: str, look: str = "plain") -> Iterator[Line]:
-    line = "  "
-    for word in clean(text).split(" "):
-        if len(line) + len(word) > _WIDTH and line.strip():
-            yield Line(line.rstrip(), look)
-            line = "    "
-        line += word + " "
-    yield Line(line.rstrip(), look)
+def _stack(crash: Crash, detail: Detail) -> Iterator[Line]:
+    for thread in crash.threads:
+        if thread.crashed:
+            yield from _thread(thread, alone=len(crash.threads) == 1, arguments=detail is Detail.FULL)
+    if len(crash.threads) > 1 and detail is Detail.BRIEF:
+        yield Line(f"{len(crash.threads) - 1} other threads (-v shows them)", "dim")
 
 
-def _thread(thread: Thread, *, alone: bool) -> Iterator[Line]:
+def _threads(crash: Crash, detail: Detail) -> Iterator[Line]:
+    for thread in crash.threads:
+        if not thread.crashed:
+            yield from _thread(thread, alone=False, arguments=detail is Detail.FULL)
+
+
+def _thread(thread: Thread, *, alone: bool, arguments: bool) -> Iterator[Line]:
     name = f" {thread.name}" if thread.name else ""
     which = (
         "The stack, innermost first"
@@ -119,78 +129,82 @@ def _thread(thread: Thread, *, alone: bool) -> Iterator[Line]:
         else f"Thread {thread.id}{name}" + (" (crashed), innermost first" if thread.crashed else "")
     )
     yield Line(clean(which), "head")
-    yield from stack_lines(thread.frames)
+    yield from stack_lines(thread.frames, arguments=arguments)
     if thread.truncated:
         yield Line(f"  {plural(thread.depth, 'frame')} in all; those between are left out", "dim")
 
 
-def stack_lines(frames: Sequence[Frame]) -> Iterator[Line]:
-    """The merged stack, a line a frame; runs of equal frames are folded with their count."""
-    for item in fold(frames):
-        yield Line(f"        {item.text}", "dim") if isinstance(item, Repeat) else _frame(item)
+def _runtime(part: Callable[[Runtime], Iterable[Line]]) -> Section:
+    """A section about the interpreter: empty for a plain native program."""
+
+    def lines(crash: Crash, _: Detail) -> Iterable[Line]:
+        return part(crash.runtime) if crash.runtime is not None else ()
+
+    return lines
 
 
-def _frame(frame: Frame) -> Line:
-    if frame.kind == "gap":
-        return Line(f"        … {clean(frame.note or 'frames left out')}", "dim")
-    name = frame_name(frame)
-    where = frame_place(frame)
-    note = f"  [{frame_note(frame)}]" if frame_note(frame) else ""
-    text = f"  {frame.kind:<7} {clean(name)}"
-    if where:
-        text = f"{text:<48}  {clean(where)}"
-    return Line(text + clean(note), "native" if frame.kind == "native" else "php")
+def _php(runtime: Runtime) -> Iterator[Line]:
+    yield from runtime_text.state(runtime)
+    yield from runtime_text.extensions(runtime)
+    yield from runtime_text.options(runtime)
 
 
-def _runtime(runtime: Runtime) -> Iterator[Line]:
-    yield Line(f"{runtime.name.upper()} at the time of the crash", "head")
-    memory = runtime.memory
-    if memory is not None and memory.used is not None:
-        limit = size(memory.limit) if memory.limit else "no limit"
-        yield Line(f"  memory      {size(memory.used)} used, {size(memory.peak or 0)} at most, {limit}")
-    for label, problem in (("last error", runtime.last_error), ("exception", runtime.exception)):
-        if problem is not None:
-            place = f" at {problem.file}:{problem.line}" if problem.file else ""
-            yield from _wrapped(f"{label:<11} {problem.type or ''}: {problem.message or ''}{place}")
-    if runtime.jit:
-        yield Line("  jit         on: machine code made by opcache's JIT is in this process")
-    yield from _listing("extensions", _extensions(runtime))
-    yield from _listing("options", [f"{name}={value or ''}" for name, value in runtime.options.items()])
+def _fibers(crash: Crash, detail: Detail) -> Iterator[Line]:
+    if crash.runtime is not None:
+        full = detail is Detail.FULL
+        yield from runtime_text.fibers(crash.runtime, arguments=full, suspended=not full)
 
 
-def _extensions(runtime: Runtime) -> list[str]:
-    """Names; a version only where it is not PHP's own."""
-    return [
-        name if version in (runtime.version, None) else f"{name} {version}"
-        for name, version in runtime.extensions.items()
-    ]
+def _heap(crash: Crash, detail: Detail) -> Iterator[Line]:
+    """Only damage is worth a reader's time unasked."""
+    found = crash.runtime.heap if crash.runtime is not None else None
+    if found is not None and (detail is Detail.FULL or found.state == "damaged"):
+        yield from runtime_text.heap(found)
 
 
-def _listing(label: str, items: Iterable[str]) -> Iterator[Line]:
-    line = f"  {label:<11} "
-    for item in items:
-        piece = clean(item, limit=100) + ", "
-        if len(line) + len(piece) > _WIDTH and line.strip():
-            yield Line(line.rstrip())
-            line = " " * 14
-        line += piece
-    if line.strip() and line.strip() != label:
-        yield Line(line.rstrip().rstrip(","))
-
-
-def _details(crash: Crash) -> Iterator[Line]:
-    yield Line("")
+def _registers(crash: Crash, _: Detail) -> Iterator[Line]:
     yield Line("Registers and instruction", "head")
     if crash.instruction:
         yield Line(f"  {clean(crash.instruction)}")
     row = [f"{name:<8} {value:#018x}" for name, value in crash.registers.items()]
     for at in range(0, len(row), 3):
         yield Line("  " + "   ".join(row[at : at + 3]))
-    yield Line("")
+
+
+def _modules(crash: Crash, _: Detail) -> Iterator[Line]:
     yield Line("Modules", "head")
     for module in crash.modules:
         note = "" if module.symbols is Symbols.FULL else f"  [{module.symbols}]"
         yield Line(f"  {module.start:#014x} {(module.build_id or '?')[:16]:<16} {clean(module.path)}{note}", "dim")
-    yield Line("")
+
+
+def _timing(crash: Crash, _: Detail) -> Iterator[Line]:
     spent = ", ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in crash.timing.items())
     yield Line(f"  {clean(crash.gdb or '')}; {spent}", "dim")
+
+
+def _warnings(crash: Crash, _: Detail) -> Iterator[Line]:
+    if crash.warnings:
+        yield Line("What could not be read, and doubts", "head")
+    for warning in crash.warnings:
+        yield from wrapped(f"! {warning}", "warn")
+
+
+SECTIONS: Mapping[str, Section] = {
+    "summary": _summary,
+    "findings": _findings,
+    "stack": _stack,
+    "threads": _threads,
+    "fibers": _fibers,
+    "php": _runtime(_php),
+    "heap": _heap,
+    "opcache": _runtime(lambda runtime: runtime_text.opcache(runtime.opcache)),
+    "hooks": _runtime(lambda runtime: runtime_text.hooks(runtime.hooks)),
+    "registers": _registers,
+    "modules": _modules,
+    "timing": _timing,
+    "warnings": _warnings,
+}
+"""All sections in the order a crash is told; each is a function of the crash and of how much to tell."""
+
+_BRIEF = ("summary", "findings", "stack", "fibers", "php", "heap", "warnings")

@@ -10,9 +10,12 @@ from triage.symbols import Finder
 __all__ = ["detect"]
 
 
-def detect(core: CoreFile, finder: Finder, *, script_frames: int = 100_000) -> Interpreter | str | None:
+def detect(
+    core: CoreFile, finder: Finder, *, script_frames: int = 100_000, values: bool = False
+) -> Interpreter | str | None:
     """The interpreter that runs in this core; `None` for a plain native program.
 
-    A sentence when there is one but its state cannot be read.
+    A sentence when there is one but its state cannot be read. `values` asks for previews of
+    arguments as well.
     """
-    return php.detect(core, finder, script_frames=script_frames)
+    return php.detect(core, finder, script_frames=script_frames, values=values)

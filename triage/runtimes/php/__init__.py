@@ -1,27 +1,42 @@
-"""PHP in a core: found by exported symbols, read with measured structure tables."""
+"""PHP in a core: found by its global structures, read with measured structure tables."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from triage.corefile import CoreFile
-from triage.corefile.elf import PF_W, PF_X
-from triage.model import Runtime
+from triage.corefile.elf import PF_X
+from triage.model import Hook, Opcache, Role, Runtime
 from triage.runtimes.php import facts, ini
-from triage.runtimes.php.frames import Frameless, StackReader, Walk
+from triage.runtimes.php.callbacks import Callbacks
+from triage.runtimes.php.fibers import FoundFiber, fibers, stacks
+from triage.runtimes.php.frames import Frameless, StackReader, Walk, constant_expression
 from triage.runtimes.php.globals import Php, find_php
+from triage.runtimes.php.hooks import Hooks
 from triage.runtimes.php.names import native_names
+from triage.runtimes.php.opcache import SHARED, opcache, shared_regions
 from triage.runtimes.php.reader import Reader
 from triage.runtimes.protocol import Reading
 from triage.symbols import Finder
 
-LOOPS = frozenset({"execute_ex", "zend_execute_ex"})
+# The second runs one instruction for extensions that bring a loop of their own (pcov, some debuggers).
+LOOPS = frozenset({"execute_ex", "zend_vm_call_opcode_handler"})
 _MOST_DATA = 64 * 1024 * 1024
-_SHARED = ("/dev/zero (deleted)", "/SYSV", "/memfd:opcache")
+_FIBER_FRAMES = 200
 
 
-def detect(core: CoreFile, finder: Finder, *, script_frames: int = 100_000) -> PhpProcess | str | None:
-    """PHP in this core, `None` when it is no PHP process, or a sentence why PHP cannot be read."""
+def detect(
+    core: CoreFile, finder: Finder, *, script_frames: int = 100_000, values: bool = False
+) -> PhpProcess | str | None:
+    """PHP in this core, `None` when it is no PHP process, or a sentence why PHP cannot be read.
+
+    `values` adds previews of arguments, secrets hidden; without it their types are read only.
+    """
     found = find_php(core, finder)
-    return PhpProcess(core, found, script_frames) if isinstance(found, Php) else found
+    if not isinstance(found, Php):
+        return found
+    return PhpProcess(core, finder, found, script_frames=script_frames, values=values)
 
 
 class PhpProcess:
@@ -29,39 +44,93 @@ class PhpProcess:
 
     name = "php"
 
-    def __init__(self, core: CoreFile, php: Php, script_frames: int) -> None:
+    def __init__(self, core: CoreFile, finder: Finder, php: Php, *, script_frames: int, values: bool) -> None:
         self._core = core
+        self._finder = finder
         self._php = php
         self._reader = Reader(core.memory, php.layout)
         self._limit = script_frames
+        self._values = values
         self._warnings: list[str] = []
 
     def read(self) -> Reading:
         """Stack, names and facts; whatever cannot be read is missing and named in the warnings."""
         jit = self._jit_ranges()
-        walk = self._walk(jit)
+        names = self._names()
+        found = self._fibers()
+        walker = self._walker(jit, found)
+        walk = self._walk(walker)
+        own, doubts = stacks(self._reader, found, walker, self._executor("current_execute_data"), limit=_FIBER_FRAMES)
         return Reading(
-            runtime=self._runtime(walk, jit),
+            runtime=replace(
+                self._runtime(walk, jit),
+                fibers=own,
+                hooks=self._hooks(walk, names),
+                callbacks=Callbacks(self._reader, self._php).found(),
+                opcache=self._opcache(),
+            ),
             frames=walk.frames,
             depth=walk.depth,
-            names=self._names(),
+            names=names,
             loops=LOOPS,
             code=jit,
-            warnings=(*self._warnings, *walk.warnings),
+            warnings=tuple(dict.fromkeys((*self._warnings, *walk.warnings, *doubts))),
         )
 
     def _executor(self, field: str) -> int | None:
         at = self._php.address("executor_globals")
         return self._reader.field(at, "executor_globals", field) if at else None
 
-    def _walk(self, jit: tuple[tuple[int, int], ...]) -> Walk:
+    def _fibers(self) -> tuple[FoundFiber, ...]:
+        at = self._php.address("executor_globals")
+        return fibers(self._reader, at) if at else ()
+
+    def _walker(self, jit: tuple[tuple[int, int], ...], found: tuple[FoundFiber, ...]) -> StackReader:
+        executor = self._php.address("executor_globals")
+        return StackReader(
+            self._reader,
+            opline_before_exception=self._executor("opline_before_exception"),
+            jit=jit,
+            frameless=self._frameless(),
+            registers=self._registers(),
+            fibers={fiber.bottom: fiber.id for fiber in found if fiber.bottom is not None},
+            constant=constant_expression(self._reader, executor) if executor else None,
+            values=self._values,
+        )
+
+    def _walk(self, walker: StackReader) -> Walk:
         if self._php.address("executor_globals") is None:
             kind = "a thread-safe (ZTS) build" if self._php.zts else "this binary"
             self._warnings.append(f"the PHP stack was not read: {kind} does not export executor_globals")
             return Walk((), 0, ())
-        before = self._executor("opline_before_exception")
-        stack = StackReader(self._reader, opline_before_exception=before, jit=jit, frameless=self._frameless())
-        return stack.walk(self._executor("current_execute_data"), limit=self._limit)
+        return walker.walk(self._executor("current_execute_data"), limit=self._limit)
+
+    def _registers(self) -> dict[int, int]:
+        """The frame and instruction the VM loop had in registers (GCC, x86-64), if it was running itself."""
+        held = self._core.notes.threads[0].registers
+        pc, loop = held.get("rip"), self._php.address("execute_ex")
+        module = self._core.module_at(pc) if pc is not None else None
+        if pc is None or loop is None or module is None:
+            return {}
+        file = self._finder.locate(module).file
+        start = file.function_start(pc - module.base) if file else None
+        if start is None or start + module.base != loop:
+            return {}
+        return {held["r14"]: held["r15"]}
+
+    def _hooks(self, walk: Walk, names: Mapping[int, str]) -> tuple[Hook, ...]:
+        found = Hooks(self._core, self._finder, self._php, self._reader, names)
+        return found.found([frame.address for frame in walk.frames if frame.role is not Role.INTERNAL])
+
+    def _opcache(self) -> Opcache | None:
+        found = opcache(self._core, at_crash=self._core.path.stat().st_mtime)
+        if found is not None and not found.dumped:
+            self._warnings.append(
+                "opcache's shared memory is not in the core: names of functions, files and ini directives that lie "
+                "there cannot be read. The kernel left it out: write 0x33 to /proc/PID/coredump_filter of php "
+                "(systemd: CoredumpFilter=default) and the next core has it."
+            )
+        return found
 
     def _frameless(self) -> Frameless | None:
         """The table of functions that PHP 8.4 and newer call without a frame."""
@@ -120,10 +189,10 @@ class PhpProcess:
 
     def _jit_ranges(self) -> tuple[tuple[int, int], ...]:
         """The machine code opcache's JIT made: the executable part of its shared memory."""
-        regions = self._core.memory.regions()
-        shared = [r for r in regions if r.path is not None and r.path.startswith(_SHARED)]
-        if not any(region.flags & PF_W for region in shared):
+        if not shared_regions(self._core):
             return ()
+        regions = self._core.memory.regions()
+        shared = [r for r in regions if r.path is not None and r.path.startswith(SHARED)]
         return tuple((region.start, region.end) for region in shared if region.flags & PF_X)
 
 

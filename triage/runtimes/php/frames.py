@@ -7,34 +7,27 @@ What is shown equals what debug_backtrace() would have said: file code is `{main
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from triage.model import Role, ScriptFrame
+from triage.runtimes.php.arguments import Arguments
+from triage.runtimes.php.functions import EVAL, INTERNAL, Function, Functions
 from triage.runtimes.php.reader import Reader
+from triage.runtimes.php.values import Values
 
-INCLUDE_OR_EVAL = 73
-HANDLE_EXCEPTION = 149
-FRAMELESS_ICALL = range(204, 208)  # PHP 8.4 and newer: a built-in function called without a frame of its own
 _INCLUDE_KINDS = {1: "eval", 2: "include", 4: "include_once", 8: "require", 16: "require_once"}
-_INTERNAL, _USER, _EVAL = 1, 2, 4
+_STAND_INS = ("__call", "__callStatic")
 _MOST_OPCODES = 65_536
+_MOST_LINES = 1 << 31
+_ASKS_FOR_CONSTANTS = {
+    *("ZEND_FETCH_CLASS_CONSTANT", "ZEND_NEW", "ZEND_INIT_STATIC_METHOD_CALL", "ZEND_RECV_INIT"),
+    *(f"ZEND_FETCH_STATIC_PROP_{mode}" for mode in ("R", "W", "RW", "IS", "FUNC_ARG", "UNSET")),
+    *("ZEND_ASSIGN_STATIC_PROP", "ZEND_ISSET_ISEMPTY_STATIC_PROP"),
+}
 _MOST_FRAMELESS = 4096
 KIND = "php"
-
-
-@dataclass(frozen=True, slots=True)
-class Function:
-    """A zend_function. `opcodes` is the address range of a user function's code."""
-
-    type: int
-    name: str | None
-    class_name: str | None
-    file: str | None = None
-    opcodes: tuple[int, int] = (0, 0)
-    handler: int | None = None
-    broken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,31 +57,62 @@ class StackReader:
         opline_before_exception: int | None,
         jit: tuple[tuple[int, int], ...] = (),
         frameless: Frameless | None = None,
+        registers: Mapping[int, int] | None = None,
+        fibers: Mapping[int, int] | None = None,
+        constant: ScriptFrame | None = None,
+        values: bool = False,
     ) -> None:
+        """`registers` are oplines the processor held, by frame; they are newer than what the frame saved.
+
+        `fibers` are fibers' numbers by the address of the frame their stack begins with. `constant`
+        stands for the class constant being worked out right now, if there is one.
+        """
         self._reader = reader
         self._frameless = frameless
         self._before_exception = opline_before_exception
         self._jit = jit
-        self._functions: dict[int, Function] = {}
+        self._registers = registers or {}
+        self._fibers = fibers or {}
+        self._constant = constant
+        self._functions = Functions(reader)
+        self._values = Values(reader)
+        self._arguments = Arguments(reader, values=values)
+        opcode = reader.layout.opcode
+        self._include_or_eval, self._handle_exception = (
+            opcode("ZEND_INCLUDE_OR_EVAL"),
+            opcode("ZEND_HANDLE_EXCEPTION"),
+        )
+        self._icalls = {opcode(f"ZEND_FRAMELESS_ICALL_{n}") for n in range(4)} - {None}
         self._compiled: dict[int, bool] = {}
         self._delegated: set[int] = set()
         self.warnings: list[str] = []
+        self.bottoms: list[int] = []
+        """First frames of fibers, in the order the last walk came by."""
 
-    def walk(self, current: int | None, *, limit: int) -> Walk:
-        """Read up to `limit` frames from `current`; a chain that loops or leaves memory ends there."""
+    def walk(self, current: int | None, *, limit: int, until: int | None = None) -> Walk:
+        """Read up to `limit` frames from `current`; a chain that loops or leaves memory ends there.
+
+        `until` is the address of a frame at which to stop.
+        """
         frames: list[ScriptFrame] = []
-        for address in list(self._chain(current, limit)):  # whole first: a frame's role depends on its callers
+        self.bottoms = []
+        for address in list(self._chain(current, limit, until)):  # whole first: a role depends on the callers
+            if address in self._fibers and frames:
+                self.bottoms.append(address)
+                frames[-1] = _with_note(frames[-1], f"start of fiber #{self._fibers[address]}")
             frame = self._frame(address)
             if frame is not None:
                 frames.extend((*self._without_frame(frame), frame))
+        if self._constant is not None and until is None:
+            frames.insert(_evaluating(frames), self._constant)
         named = _name_files(frames, self._includes)
         return Walk(tuple(named), len(named), tuple(self.warnings))
 
-    def _chain(self, current: int | None, limit: int) -> Iterator[int]:
+    def _chain(self, current: int | None, limit: int, until: int | None) -> Iterator[int]:
         """Addresses of the execute_data records, delegating generators put in their place."""
         seen: set[int] = set()
         address, last, given = current, 0, 0
-        while address:
+        while address and address != until:
             if address in seen:
                 self.warnings.append(f"the PHP stack loops back to frame {address:#x}; cut there")
                 return
@@ -124,19 +148,15 @@ class StackReader:
         this = reader.value(address + reader.layout.offset("execute_data", "This"))
         if this is None or this.type != reader.layout.constant("IS_OBJECT"):
             return None
-        return this.payload if self._class_of(this.payload) == "Generator" else None
+        return this.payload if self._values.class_of(this.payload) == "Generator" else None
 
-    def _class_of_this(self, address: int) -> str | None:
-        """The class of `$this`: FFI's functions belong to no class, but PHP shows them as methods of FFI."""
+    def _this_class(self, address: int) -> str | None:
+        """The class of `$this`, `None` in a function or a static method."""
         reader = self._reader
         this = reader.value(address + reader.layout.offset("execute_data", "This"))
         if this is None or this.type != reader.layout.constant("IS_OBJECT"):
             return None
-        return self._class_of(this.payload)
-
-    def _class_of(self, instance: int) -> str | None:
-        entry = self._reader.pointer(instance, "object", "ce") if instance % 8 == 0 else None
-        return self._reader.string(self._reader.field(entry, "class_entry", "name")) if entry else None
+        return self._values.class_of(this.payload)
 
     def _generators(self, placeholder: int, most: int) -> Iterator[int]:
         """The delegating generators, from the running one's parent out to the one first resumed."""
@@ -161,7 +181,7 @@ class StackReader:
         target = reader.field(address, "execute_data", "func")
         if not target:
             return None  # a dummy frame PHP pushes around callbacks; it is no call of the script
-        function = self._function(target)
+        function = self._functions.at(target)
         flags = reader.field(address, "execute_data", "This.u1") or 0
         top = bool(flags & reader.layout.constant("ZEND_CALL_TOP"))
         if function.broken:
@@ -174,22 +194,26 @@ class StackReader:
                 note=f"unreadable: function record {target:#x} is not mapped or not a function",
             )
         return (
-            self._internal(address, function)
-            if function.type == _INTERNAL
-            else self._user(address, function, flags, ends=top)
+            self._internal(address, target, function)
+            if function.type == INTERNAL
+            else self._user(address, target, function, flags, ends=top)
         )
 
-    def _internal(self, address: int, function: Function) -> ScriptFrame | None:
+    def _internal(self, address: int, target: int, function: Function) -> ScriptFrame | None:
         if function.name is None:
             return None  # the nameless entry of a fiber: PHP's own bookkeeping
+        this = self._this_class(address)
         return ScriptFrame(
             kind=KIND,
             role=Role.INTERNAL,
             address=address,
             function=function.name,
-            class_name=function.class_name or self._class_of_this(address),
+            # FFI's functions belong to no class, but PHP shows them as methods of FFI.
+            class_name=function.class_name or this,
             handler=function.handler,
             note="internal",
+            call=_call(function, this),
+            arguments=self._arguments.of(address, target),
         )
 
     def _without_frame(self, caller: ScriptFrame) -> Iterator[ScriptFrame]:
@@ -198,14 +222,14 @@ class StackReader:
         if table is None or caller.role is Role.INTERNAL:
             return
         opline = reader.field(caller.address, "execute_data", "opline")
-        if not opline or reader.field(opline, "op", "opcode") not in FRAMELESS_ICALL:
+        if not opline or reader.field(opline, "op", "opcode") not in self._icalls:
             return
         index = reader.field(opline, "op", "extended_value")
         if index is None or index >= _MOST_FRAMELESS:
             return
         target = reader.number(table.functions + index * 8)
-        function = self._function(target) if target else None
-        if function is not None and function.type == _INTERNAL:
+        function = self._functions.at(target) if target else None
+        if function is not None and function.type == INTERNAL:
             yield ScriptFrame(
                 kind=KIND,
                 role=Role.INTERNAL,
@@ -216,27 +240,55 @@ class StackReader:
                 note="internal",
             )
 
-    def _user(self, address: int, function: Function, flags: int, *, ends: bool) -> ScriptFrame:
-        line, sound = self._position(address, function)
+    def _user(self, address: int, target: int, function: Function, flags: int, *, ends: bool) -> ScriptFrame:
+        opline = self._opline(address, function)
+        reader = self._reader
         jitted = bool(self._jit) and self._has_jit_code(function)
-        generator = bool(flags & self._reader.layout.constant("ZEND_CALL_GENERATOR"))
-        notes = [text for text, on in (("generator", generator), ("jit", jitted)) if on]
-        if not sound:
-            notes.append("line unknown: the saved position is outside this function's code")
-        role = Role.EVAL if function.type == _EVAL else Role.USER if function.name else Role.MAIN
+        this = self._this_class(address) if function.name else None
+        arguments = self._arguments.of(address, target) if function.name else ()
+        role = Role.EVAL if function.type == EVAL else Role.USER if function.name else Role.MAIN
         return ScriptFrame(
             kind=KIND,
             role=role,
             address=address,
             function=function.name,
-            class_name=function.class_name if function.name else None,
+            class_name=(function.class_name or this) if function.name else None,
             file=function.file,
-            line=line,
+            line=reader.field(opline, "op", "lineno") if opline else None,
             # With `yield from` one native loop runs the innermost generator for all that wait for it.
             ends_activation=ends and address not in self._delegated,
             jit=jitted,
-            note=", ".join(notes) or None,
+            note=", ".join(self._notes(address, function, flags, jitted=jitted, opline=opline)) or None,
+            call=_call(function, this) if function.name else None,
+            opcode=self._opcode(opline),
+            arguments=arguments,
         )
+
+    def _notes(
+        self, address: int, function: Function, flags: int, *, jitted: bool, opline: int | None
+    ) -> Iterator[str]:
+        if flags & self._reader.layout.constant("ZEND_CALL_GENERATOR"):
+            yield "generator"
+        if jitted:
+            yield "jit"
+        if function.closure and function.declared:
+            yield f"declared on line {function.declared}"
+        if function.name in _STAND_INS:
+            called = self._first_text(address)
+            if called:
+                yield f"stands in for {called}()"
+        if opline is None:
+            yield "line unknown: the saved position is outside this function's code"
+
+    def _first_text(self, address: int) -> str | None:
+        """The first argument, where it is a string: PHP gives `__call` the name that was called."""
+        reader = self._reader
+        slot = reader.layout.constant("ZEND_CALL_FRAME_SLOT")
+        return reader.text_value(reader.value(address + slot * reader.layout.size("zval")))
+
+    def _opcode(self, opline: int | None) -> str | None:
+        number = self._reader.field(opline, "op", "opcode") if opline else None
+        return self._reader.layout.opcode_name(number) if number is not None else None
 
     def _has_jit_code(self, function: Function) -> bool:
         """Whether the JIT compiled this function: one of its opcodes is handled by JIT code."""
@@ -249,44 +301,22 @@ class StackReader:
             self._compiled[start] = any(low <= h < high for h in handlers for low, high in self._jit)
         return self._compiled[start]
 
-    def _position(self, address: int, function: Function) -> tuple[int | None, bool]:
-        """`(line, sound)` where the frame stands now; not sound when that is outside its code."""
+    def _opline(self, address: int, function: Function) -> int | None:
+        """The instruction the frame stands on, `None` when the saved one is outside its code."""
         reader = self._reader
-        opline = reader.field(address, "execute_data", "opline")
-        if opline and reader.field(opline, "op", "opcode") == HANDLE_EXCEPTION and self._before_exception:
-            opline = self._before_exception
         start, end = function.opcodes
-        if not opline or not start <= opline < end:
-            return None, False
-        return reader.field(opline, "op", "lineno"), True
-
-    def _function(self, address: int) -> Function:
-        if address not in self._functions:
-            self._functions[address] = self._read_function(address) or Function(0, None, None, broken=True)
-        return self._functions[address]
-
-    def _read_function(self, address: int) -> Function | None:
-        reader = self._reader
-        kind = reader.field(address, "op_array", "type") if address % 8 == 0 else None
-        name_at = reader.field(address, "op_array", "function_name")
-        name = reader.string(name_at)
-        if kind not in (_INTERNAL, _USER, _EVAL) or (name_at and name is None):
-            return None
-        scope = reader.pointer(address, "op_array", "scope")
-        class_name = reader.string(reader.field(scope, "class_entry", "name")) if scope else None
-        if kind == _INTERNAL:
-            handler = reader.field(address, "internal_function", "handler")
-            return Function(kind, name, class_name, handler=handler)
-        first = reader.field(address, "op_array", "opcodes") or 0
-        count = reader.field(address, "op_array", "last") or 0
-        file = reader.string(reader.field(address, "op_array", "filename"))
-        size = reader.layout.size("op")
-        return Function(kind, name, class_name, file, (first, first + min(count, 1 << 24) * size))
+        held = self._registers.get(address)
+        if held is not None and start <= held < end:
+            return held
+        opline = reader.field(address, "execute_data", "opline")
+        if opline and reader.field(opline, "op", "opcode") == self._handle_exception and self._before_exception:
+            opline = self._before_exception
+        return opline if opline and start <= opline < end else None
 
     def _includes(self, caller: ScriptFrame) -> str | None:
         """With which statement `caller` runs file code right now: `include`, `require_once`, …"""
         opline = self._reader.field(caller.address, "execute_data", "opline")
-        if not opline or self._reader.field(opline, "op", "opcode") != INCLUDE_OR_EVAL:
+        if not opline or self._reader.field(opline, "op", "opcode") != self._include_or_eval:
             return None
         return _INCLUDE_KINDS.get(self._reader.field(opline, "op", "extended_value") or 0)
 
@@ -306,3 +336,32 @@ def _name_files(frames: list[ScriptFrame], statement_of: Callable[[ScriptFrame],
         else:
             named.append(frame)
     return named
+
+
+def constant_expression(reader: Reader, executor: int) -> ScriptFrame | None:
+    """The constant being worked out: PHP 8.3 and newer note its place in EG(filename_override)."""
+    file = reader.string(reader.field(executor, "executor_globals", "filename_override"))
+    line = reader.field(executor, "executor_globals", "lineno_override")
+    if file is None or line is None or line >= _MOST_LINES:
+        return None
+    return ScriptFrame(
+        kind=KIND, role=Role.INTERNAL, address=executor, function="[constant expression]", file=file, line=line
+    )
+
+
+def _evaluating(frames: list[ScriptFrame]) -> int:
+    """Where the constant's place is in the stack: inside of the innermost frame that may ask for one.
+
+    PHP itself always names it innermost, also while an error handler runs because of it.
+    """
+    return next((at for at, frame in enumerate(frames) if frame.opcode in _ASKS_FOR_CONSTANTS), 0)
+
+
+def _call(function: Function, this: str | None) -> str | None:
+    if this is not None:
+        return "->"
+    return "::" if function.class_name else None
+
+
+def _with_note(frame: ScriptFrame, note: str) -> ScriptFrame:
+    return replace(frame, note=f"{frame.note}, {note}" if frame.note else note)

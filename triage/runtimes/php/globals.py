@@ -14,8 +14,11 @@ from triage.symbols import Finder
 _LOOKS_LIKE_PHP = re.compile(r"/(?:lib)?php[^/]*$|/php-fpm[^/]*$|/frankenphp$")
 _NEEDED = ("executor_globals", "module_registry", "sapi_module")
 _WANTED = (
-    *("core_globals", "sapi_globals", "zend_execute_ex", "execute_ex"),
+    *("core_globals", "sapi_globals", "basic_globals", "zend_execute_ex", "execute_ex"),
     *("zend_flf_functions", "zend_flf_handlers"),
+    *("zend_execute_internal", "zend_compile_file", "zend_compile_string", "zend_error_cb"),
+    *("zend_throw_exception_hook", "zend_interrupt_function", "zend_ticks_function"),
+    "zend_observer_fcall_op_array_extension",
 )
 # The module list is read before the version is known: HashTable, Bucket and the first fields of
 # module_entry have been the same since 7.0.

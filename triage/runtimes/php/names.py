@@ -45,19 +45,21 @@ def native_names(
 
 
 def _functions(reader: Reader, table: int | None, prefix: str) -> Iterator[tuple[int, str]]:
-    for element in reader.elements(table) if table else ():
-        target = element.value.payload
-        if element.key is None or reader.field(target, "internal_function", "type") != _INTERNAL:
+    place = reader.layout.offset
+    name_at, handler_at = place("internal_function", "function_name"), place("internal_function", "handler")
+    read, string = reader.memory.read, reader.string
+    for target in reader.payloads(table) if table else ():
+        record = read(target, handler_at + 8) if target % 8 == 0 else None  # one read instead of three
+        if record is None or record[0] != _INTERNAL:
             continue
-        handler = reader.field(target, "internal_function", "handler")
-        name = reader.string(reader.field(target, "internal_function", "function_name"))
+        handler = int.from_bytes(record[handler_at:], "little")
+        name = string(int.from_bytes(record[name_at : name_at + 8], "little"))
         if handler and name:
             yield handler, f"{prefix}_{name}"
 
 
 def _classes(reader: Reader, classes: int | None) -> Iterator[tuple[str, int]]:
-    for element in reader.elements(classes) if classes else ():
-        entry = element.value.payload
+    for entry in reader.payloads(classes) if classes else ():
         if not reader.sound(entry) or reader.field(entry, "class_entry", "type") != _INTERNAL_CLASS:
             continue
         name = reader.string(reader.field(entry, "class_entry", "name"))

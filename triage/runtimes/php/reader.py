@@ -15,6 +15,7 @@ from triage.runtimes.php.layout import Layout
 from triage.text import from_bytes
 
 MAX_STRING = 1 << 20
+_SHORT = 40
 MAX_ELEMENTS = 1 << 20
 _PACK = {1: "<B", 2: "<H", 4: "<I", 8: "<Q"}
 _PACKED_ZVALS_SINCE = 80200
@@ -77,6 +78,15 @@ class Reader:
         return self._strings[key]
 
     def _read_string(self, address: int, limit: int) -> str | None:
+        at = self.layout.offset("string", "val")
+        head = self.memory.read(address, at + _SHORT) if address % 8 == 0 else None
+        if head is not None:  # one read is enough for nearly all of PHP's names
+            length = int.from_bytes(head[at - 8 : at], "little")
+            if length < min(_SHORT, limit):
+                return from_bytes(head[at : at + length]) if head[at + length] == 0 else None
+        return self._read_long(address, limit)
+
+    def _read_long(self, address: int, limit: int) -> str | None:
         length = self.field(address, "string", "len") if address % 8 == 0 else None
         if length is None or length > MAX_STRING:
             return None
@@ -109,6 +119,20 @@ class Reader:
 
     def elements(self, address: int) -> Iterator[Element]:
         """The elements of the HashTable at `address`, in order, holes left out; stops at damage."""
+        for raw, start, step in self._blocks(address):
+            yield from self._slots(raw, start, step)
+
+    def payloads(self, address: int) -> list[int]:
+        """The payloads alone of a HashTable's elements, all at once: for tables of pointers."""
+        found: list[int] = []
+        for raw, _, step in self._blocks(address):
+            words = struct.unpack_from(f"<{len(raw) // 8}Q", raw)
+            kinds = raw[8::step]
+            found.extend(word for word, kind in zip(words[:: step // 8], kinds, strict=True) if kind)
+        return found
+
+    def _blocks(self, address: int) -> Iterator[tuple[bytes, int, int]]:
+        """`(bytes, address, bytes an element)` of up to 4096 elements at a time."""
         used = self.field(address, "array", "nNumUsed")
         size = self.field(address, "array", "nTableSize")
         data = self.field(address, "array", "arData")
@@ -120,7 +144,7 @@ class Reader:
             raw = self.memory.read(data + start * step, count * step)
             if raw is None:
                 return
-            yield from self._slots(raw, data + start * step, step)
+            yield raw, data + start * step, step
 
     def _step(self, address: int) -> int:
         flags = self.field(address, "array", "u.flags") or 0

@@ -1,0 +1,60 @@
+"""The arguments of a call, as they are in its frame now (a function may have changed them since).
+
+PHP keeps the declared parameters in the frame's first variables, and what was passed beyond them
+behind all variables and temporaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from triage.model import Argument
+from triage.runtimes.php.reader import Reader
+from triage.runtimes.php.values import Values
+
+MOST = 64
+_INTERNAL = 1
+_ZVAL = 16
+
+
+class Arguments:
+    """Reads arguments. `values` adds previews; without it there are types only."""
+
+    def __init__(self, reader: Reader, *, values: bool) -> None:
+        self._reader = reader
+        self._values = Values(reader)
+        self._with_values = values
+
+    def of(self, frame: int, function: int) -> tuple[Argument, ...]:
+        """The arguments of the execute_data at `frame`, at most 64, in the order they were passed."""
+        return tuple(self._each(frame, function))
+
+    def _each(self, frame: int, function: int) -> Iterator[Argument]:
+        reader = self._reader
+        count = reader.field(frame, "execute_data", "This.u2") or 0
+        kind = reader.field(function, "op_array", "type")
+        declared = reader.field(function, "op_array", "num_args") or 0
+        first = frame + reader.layout.constant("ZEND_CALL_FRAME_SLOT") * _ZVAL
+        behind = first + self._variables(function) * _ZVAL
+        for at in range(min(count, MOST)):
+            beyond = kind != _INTERNAL and at >= declared
+            place = behind + (at - declared) * _ZVAL if beyond else first + at * _ZVAL
+            value = reader.value(place)
+            name = None if beyond else self._name(function, kind, at, declared)
+            preview = self._values.preview(name, value) if self._with_values else None
+            yield Argument(name=name, type=self._values.type(value), value=preview)
+
+    def _variables(self, function: int) -> int:
+        """How many variables and temporaries a frame of this user function has."""
+        reader = self._reader
+        named = reader.field(function, "op_array", "last_var") or 0
+        return named + (reader.field(function, "op_array", "T") or 0)
+
+    def _name(self, function: int, kind: int | None, at: int, declared: int) -> str | None:
+        reader = self._reader
+        if kind == _INTERNAL:
+            table = reader.pointer(function, "internal_function", "arg_info") if at < declared else None
+            entry = table + at * reader.layout.size("arg_info") if table else None
+            return reader.c_string(reader.number(entry), 256) if entry else None
+        table = reader.pointer(function, "op_array", "vars")
+        return reader.string(reader.number(table + at * 8)) if table else None
