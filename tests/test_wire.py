@@ -121,7 +121,7 @@ FULL = Crash(
                     call="->",
                     opcode="ZEND_DO_FCALL",
                     arguments=(Argument(name="sum", type="int", value="3"),),
-                ),  # fmt: skip
+                ),
             ),
         ),
         Thread(id=4243, name=None, crashed=False, depth=0, truncated=False, frames=()),

@@ -123,6 +123,7 @@ def _holds(made: Made) -> None:
     crash = show(made)
     assert shown(crash) == list(made.frames)
     assert shown_calls(crash, made.case.culprit and made.case.culprit[1]) == list(made.passed)
+    assert [frame["note"] for frame in crash["threads"][0]["frames"] if "unknown" in (frame["note"] or "")] == []
     assert crash["signal"]["name"] == made.case.signal
     assert crash["status"] == "ok"
 

@@ -17,6 +17,7 @@ from triage.runtimes.php.hooks import Hooks
 from triage.runtimes.php.names import native_names
 from triage.runtimes.php.opcache import SHARED, opcache, shared_regions
 from triage.runtimes.php.reader import Reader
+from triage.runtimes.php.vmstack import VmStack
 from triage.runtimes.protocol import Reading
 from triage.symbols import Finder
 
@@ -77,6 +78,10 @@ class PhpProcess:
             warnings=tuple(dict.fromkeys((*self._warnings, *walk.warnings, *doubts))),
         )
 
+    def stack(self) -> Walk:
+        """The PHP stack alone."""
+        return self._walk(self._walker(self._jit_ranges(), self._fibers()))
+
     def _executor(self, field: str) -> int | None:
         at = self._php.address("executor_globals")
         return self._reader.field(at, "executor_globals", field) if at else None
@@ -94,6 +99,7 @@ class PhpProcess:
             frameless=self._frameless(),
             registers=self._registers(),
             fibers={fiber.bottom: fiber.id for fiber in found if fiber.bottom is not None},
+            stack=VmStack(self._reader, executor, fibers=bool(found)),
             constant=constant_expression(self._reader, executor) if executor else None,
             values=self._values,
         )

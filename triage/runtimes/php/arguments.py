@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from triage.model import Argument
-from triage.runtimes.php.reader import Reader
+from triage.runtimes.php.reader import Reader, Value
 from triage.runtimes.php.values import Values
 
 MOST = 64
 _INTERNAL = 1
 _ZVAL = 16
+_CONST, _VARIABLES = 1, (2, 4, 8)  # operand types: a literal; a temporary, a result, a named variable
 
 
 class Arguments:
@@ -41,8 +42,31 @@ class Arguments:
             place = behind + (at - declared) * _ZVAL if beyond else first + at * _ZVAL
             value = reader.value(place)
             name = None if beyond else self._name(function, kind, at, declared)
-            preview = self._values.preview(name, value) if self._with_values else None
-            yield Argument(name=name, type=self._values.type(value), value=preview)
+            yield self._argument(name, value)
+
+    def without_frame(self, frame: int, opline: int, function: int, count: int) -> tuple[Argument, ...]:
+        """The arguments of a function called without a frame (PHP 8.4 and newer): the instruction's operands."""
+        size = self._reader.layout.size("op")
+        places = [(opline, "op1"), (opline, "op2"), (opline + size, "op1")][:count]
+        return tuple(
+            self._argument(self._name(function, _INTERNAL, at, count), self._operand(frame, *place))
+            for at, place in enumerate(places)
+        )
+
+    def _operand(self, frame: int, opline: int, which: str) -> Value | None:
+        """The value an instruction's operand stands for: a literal behind the code, or a variable of the frame."""
+        reader = self._reader
+        kind = reader.field(opline, "op", f"{which}_type")
+        raw = reader.field(opline, "op", which)
+        if kind is None or raw is None:
+            return None
+        if kind == _CONST:
+            return reader.value(opline + (raw - (1 << 32) if raw >> 31 else raw))
+        return reader.value(frame + raw) if kind in _VARIABLES else None
+
+    def _argument(self, name: str | None, value: Value | None) -> Argument:
+        preview = self._values.preview(name, value) if self._with_values else None
+        return Argument(name=name, type=self._values.type(value), value=preview)
 
     def _variables(self, function: int) -> int:
         """How many variables and temporaries a frame of this user function has."""

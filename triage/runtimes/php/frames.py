@@ -13,9 +13,11 @@ from itertools import zip_longest
 
 from triage.model import Role, ScriptFrame
 from triage.runtimes.php.arguments import Arguments
+from triage.runtimes.php.callsites import CallSites
 from triage.runtimes.php.functions import EVAL, INTERNAL, Function, Functions
 from triage.runtimes.php.reader import Reader
 from triage.runtimes.php.values import Values
+from triage.runtimes.php.vmstack import VmStack
 
 _INCLUDE_KINDS = {1: "eval", 2: "include", 4: "include_once", 8: "require", 16: "require_once"}
 _STAND_INS = ("__call", "__callStatic")
@@ -60,12 +62,14 @@ class StackReader:
         registers: Mapping[int, int] | None = None,
         fibers: Mapping[int, int] | None = None,
         constant: ScriptFrame | None = None,
+        stack: VmStack | None = None,
         values: bool = False,
     ) -> None:
         """`registers` are oplines the processor held, by frame; they are newer than what the frame saved.
 
         `fibers` are fibers' numbers by the address of the frame their stack begins with. `constant`
-        stands for the class constant being worked out right now, if there is one.
+        stands for the class constant being worked out right now, if there is one. `stack` tells
+        frames from left-over bytes.
         """
         self._reader = reader
         self._frameless = frameless
@@ -74,7 +78,9 @@ class StackReader:
         self._registers = registers or {}
         self._fibers = fibers or {}
         self._constant = constant
+        self._stack = stack
         self._functions = Functions(reader)
+        self._sites = CallSites(reader)
         self._values = Values(reader)
         self._arguments = Arguments(reader, values=values)
         opcode = reader.layout.opcode
@@ -82,7 +88,9 @@ class StackReader:
             opcode("ZEND_INCLUDE_OR_EVAL"),
             opcode("ZEND_HANDLE_EXCEPTION"),
         )
-        self._icalls = {opcode(f"ZEND_FRAMELESS_ICALL_{n}") for n in range(4)} - {None}
+        icalls = {opcode(f"ZEND_FRAMELESS_ICALL_{n}"): n for n in range(4)}
+        self._icalls = {number: count for number, count in icalls.items() if number is not None}
+        """Instructions that call a built-in function without a frame, with their number of operands."""
         self._compiled: dict[int, bool] = {}
         self._delegated: set[int] = set()
         self.warnings: list[str] = []
@@ -102,6 +110,8 @@ class StackReader:
                 frames[-1] = _with_note(frames[-1], f"start of fiber #{self._fibers[address]}")
             frame = self._frame(address)
             if frame is not None:
+                if frames:
+                    frames[-1] = self._questioned(frames[-1], frame)
                 frames.extend((*self._without_frame(frame), frame))
         if self._constant is not None and until is None:
             frames.insert(_evaluating(frames), self._constant)
@@ -118,6 +128,10 @@ class StackReader:
                 return
             if not self._reader.sound(address):
                 self.warnings.append(f"the PHP stack leads to {address:#x}, which is not readable; cut there")
+                return
+            refused = self._refused(last or None, address)
+            if refused:
+                self.warnings.append(f"the PHP stack leads to {address:#x}, which {refused}; cut there")
                 return
             if given >= limit:
                 self.warnings.append(f"more than {limit} PHP frames; the outermost are left out")
@@ -136,6 +150,33 @@ class StackReader:
             if following is None:
                 self.warnings.append(f"the PHP stack's frame {address:#x} is cut off; the outer ones are lost")
             address = following
+
+    def _questioned(self, inner: ScriptFrame, caller: ScriptFrame) -> ScriptFrame:
+        """`inner`, with a note when its caller's code says that it calls another function."""
+        if caller.role is Role.INTERNAL or inner.ends_activation:
+            return inner
+        functions = (
+            self._functions.at(self._reader.field(frame.address, "execute_data", "func") or 0)
+            for frame in (caller, inner)
+        )
+        outside, inside = functions
+        doubt = self._sites.doubt(outside, self._opline(caller.address, outside), inside)
+        return _with_note(inner, doubt) if doubt else inner
+
+    def _refused(self, inner: int | None, address: int) -> str | None:
+        """Why there can be no call at `address`; records without a function are PHP's own and lie anywhere."""
+        reader = self._reader
+        target = reader.field(address, "execute_data", "func")
+        if self._stack is None or not target:
+            return None
+        function = self._functions.at(target)
+        flags = reader.field(address, "execute_data", "This.u1") or 0
+        return self._stack.refuses(
+            inner,
+            address,
+            size=reader.layout.size("execute_data") + function.slots * reader.layout.size("zval"),
+            generator=bool(flags & reader.layout.constant("ZEND_CALL_GENERATOR")),
+        )
 
     def _is_placeholder(self, address: int) -> bool:
         """Whether this is the dummy frame PHP pushes for `yield from` (no function, This = Generator)."""
@@ -211,7 +252,7 @@ class StackReader:
             # FFI's functions belong to no class, but PHP shows them as methods of FFI.
             class_name=function.class_name or this,
             handler=function.handler,
-            note="internal",
+            note=f"internal, {function.doubt}" if function.doubt else "internal",
             call=_call(function, this),
             arguments=self._arguments.of(address, target),
         )
@@ -222,14 +263,15 @@ class StackReader:
         if table is None or caller.role is Role.INTERNAL:
             return
         opline = reader.field(caller.address, "execute_data", "opline")
-        if not opline or reader.field(opline, "op", "opcode") not in self._icalls:
+        operands = self._icalls.get(reader.field(opline, "op", "opcode") or 0) if opline else None
+        if not opline or operands is None:
             return
         index = reader.field(opline, "op", "extended_value")
         if index is None or index >= _MOST_FRAMELESS:
             return
         target = reader.number(table.functions + index * 8)
         function = self._functions.at(target) if target else None
-        if function is not None and function.type == INTERNAL:
+        if target and function is not None and function.type == INTERNAL:
             yield ScriptFrame(
                 kind=KIND,
                 role=Role.INTERNAL,
@@ -238,6 +280,7 @@ class StackReader:
                 class_name=function.class_name,
                 handler=reader.number(table.handlers + index * 8),
                 note="internal",
+                arguments=self._arguments.without_frame(caller.address, opline, target, operands),
             )
 
     def _user(self, address: int, target: int, function: Function, flags: int, *, ends: bool) -> ScriptFrame:
@@ -277,6 +320,8 @@ class StackReader:
             called = self._first_text(address)
             if called:
                 yield f"stands in for {called}()"
+        if function.doubt:
+            yield function.doubt
         if opline is None:
             yield "line unknown: the saved position is outside this function's code"
 

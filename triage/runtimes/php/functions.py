@@ -14,7 +14,9 @@ _MOST_OPCODES = 1 << 24
 class Function:
     """A zend_function. `opcodes` is the address range of a user function's code.
 
-    `declared` is the line a user function begins at; `closure` tells a closure from a named one.
+    `declared` is the line a user function begins at; `closure` tells a closure from a named one;
+    `slots` is how many variables and temporaries each call of a user function has, `doubt` what
+    of the record could not be read.
     """
 
     type: int
@@ -25,6 +27,8 @@ class Function:
     handler: int | None = None
     declared: int | None = None
     closure: bool = False
+    slots: int = 0
+    doubt: str | None = None
     broken: bool = False
 
 
@@ -45,13 +49,19 @@ class Functions:
         reader = self._reader
         kind = reader.field(address, "op_array", "type") if address % 8 == 0 else None
         name_at = reader.field(address, "op_array", "function_name")
-        name = reader.string(name_at)
-        if kind not in (INTERNAL, USER, EVAL) or (name_at and name is None):
+        name = reader.name(name_at)
+        if kind not in (INTERNAL, USER, EVAL) or (name_at and not _is_name(name)):
             return None
+        scope_at = reader.field(address, "op_array", "scope")
         scope = reader.pointer(address, "op_array", "scope")
-        class_name = reader.string(reader.field(scope, "class_entry", "name")) if scope else None
+        class_name = reader.name(reader.field(scope, "class_entry", "name")) if scope else None
+        doubt = "its class is unreadable" if scope_at and class_name is None else None
         if kind == INTERNAL:
-            return Function(kind, name, class_name, handler=reader.field(address, "internal_function", "handler"))
+            handler = reader.field(address, "internal_function", "handler")
+            return Function(kind, name, class_name, handler=handler, doubt=doubt)
+        file = reader.name(reader.field(address, "op_array", "filename"))
+        if not file:
+            return None  # every function of a script has a file
         first = reader.field(address, "op_array", "opcodes") or 0
         count = reader.field(address, "op_array", "last") or 0
         flags = reader.field(address, "op_array", "fn_flags") or 0
@@ -59,8 +69,16 @@ class Functions:
             kind,
             name,
             class_name,
-            file=reader.string(reader.field(address, "op_array", "filename")),
+            file=file,
             opcodes=(first, first + min(count, _MOST_OPCODES) * reader.layout.size("op")),
             declared=reader.field(address, "op_array", "line_start"),
+            slots=(reader.field(address, "op_array", "last_var") or 0)
+            + (reader.field(address, "op_array", "T") or 0),
+            doubt=doubt,
             closure=bool(flags & reader.layout.constant("ZEND_ACC_CLOSURE")),
         )
+
+
+def _is_name(text: str | None) -> bool:
+    """Whether a text can name a function: PHP's own rules leave no room for control characters."""
+    return bool(text) and min(text or " ") >= " "

@@ -21,6 +21,14 @@ _PACK = {1: "<B", 2: "<H", 4: "<I", 8: "<Q"}
 _PACKED_ZVALS_SINCE = 80200
 
 
+def _hash(raw: bytes) -> int:
+    """PHP's hash of a string (Bernstein's, times 33), with the top bit set so that it is never 0."""
+    value = 5381
+    for byte in raw:
+        value = (value * 33 + byte) & 0xFFFF_FFFF_FFFF_FFFF
+    return value | 0x8000_0000_0000_0000
+
+
 class Value(NamedTuple):
     """A zval: its type number and its 8 bytes of payload, read as an unsigned integer."""
 
@@ -43,6 +51,7 @@ class Reader:
         self.memory = memory
         self.layout = layout
         self._strings: dict[tuple[int, int], str | None] = {}
+        self._proven: set[int] = set()
 
     def number(self, address: int, size: int = 8) -> int | None:
         """An unsigned little-endian integer."""
@@ -76,6 +85,20 @@ class Reader:
         if key not in self._strings:
             self._strings[key] = self._read_string(address, limit)
         return self._strings[key]
+
+    def name(self, address: int | None) -> str | None:
+        """The text of a zend_string that is a name: where PHP keeps its hash, the text must have that hash."""
+        text = self.string(address)
+        if address is None or text is None:
+            return None
+        kept = self.number(address + 8)  # zend_string.h, in every version
+        if kept and address not in self._proven:
+            length = self.field(address, "string", "len") or 0
+            raw = self.memory.read(address + self.layout.offset("string", "val"), length)
+            if raw is None or _hash(raw) != kept:
+                return None
+            self._proven.add(address)
+        return text
 
     def _read_string(self, address: int, limit: int) -> str | None:
         at = self.layout.offset("string", "val")

@@ -1,0 +1,122 @@
+"""Every byte that leads to the PHP stack, flipped in turn: no exception, no hang, no invented frame."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from tests.crashes.conftest import Maker
+from triage.corefile import CoreFile, open_core
+from triage.corefile.memory import CoreMemory
+from triage.model import ScriptFrame
+from triage.runtimes.php import PhpProcess
+from triage.runtimes.php.globals import Php, find_php
+from triage.symbols import Finder
+
+pytestmark = [pytest.mark.php]
+
+Identity = tuple[str | None, str | None, str | None]
+
+
+class Flipped(CoreMemory):
+    """A core's memory with the bits `mask` of the byte `at` turned over."""
+
+    at = 0
+    mask = 0
+
+    @classmethod
+    def over(cls, memory: CoreMemory) -> Flipped:
+        """The same memory, nothing flipped yet."""
+        copy = cls.__new__(cls)
+        copy.__dict__.update(memory.__dict__)
+        return copy
+
+    def read(self, address: int, size: int) -> bytes | None:
+        raw = super().read(address, size)
+        if raw is None or not address <= self.at < address + size:
+            return raw
+        changed = bytearray(raw)
+        changed[self.at - address] ^= self.mask
+        return bytes(changed)
+
+
+class Patient:
+    """One core whose memory can be damaged a byte at a time."""
+
+    def __init__(self, core: CoreFile) -> None:
+        self.finder = Finder()
+        core.memory.use_files(self.finder.backing(core.modules))
+        found = find_php(core, self.finder)
+        assert isinstance(found, Php)
+        self.php = found
+        self.memory = Flipped.over(core.memory)
+        object.__setattr__(core, "memory", self.memory)
+        self.core = core
+
+    def process(self) -> PhpProcess:
+        return PhpProcess(self.core, self.finder, self.php, script_frames=1000, values=True)
+
+    def frames(self) -> Sequence[ScriptFrame]:
+        """The stack alone, read anew."""
+        return self.process().stack().frames
+
+    def executor(self) -> range:
+        start = self.php.address("executor_globals")
+        assert start is not None
+        return range(start, start + self.php.layout.size("executor_globals"))
+
+    def records(self, frames: Sequence[ScriptFrame]) -> Iterator[int]:
+        """Addresses of all bytes of the frames' own records."""
+        for frame in frames:
+            yield from range(frame.address, frame.address + self.php.layout.size("execute_data"))
+
+
+def sure(frames: Sequence[ScriptFrame]) -> list[Identity]:
+    """The frames that are told without a doubt."""
+    doubts = ("unreadable", "unknown")
+    kept = [frame for frame in frames if not any(word in (frame.note or "") for word in doubts)]
+    return [(frame.function, frame.class_name, frame.file) for frame in kept]
+
+
+def is_part(found: list[Identity], whole: list[Identity]) -> bool:
+    """Whether `found` is `whole` with some left out: the same order, nothing new."""
+    rest = iter(whole)
+    return all(any(item == other for other in rest) for item in found)
+
+
+@pytest.mark.parametrize("mask", [0x01, 0x08, 0xFF])
+@pytest.mark.parametrize("name", ["callbacks", "generator"])
+def test_no_frame_is_invented(made: Maker, name: str, mask: int) -> None:
+    with open_core(made(name).core) as core:
+        patient = Patient(core)
+        good = patient.frames()
+        whole = sure(good)
+        assert len(whole) == len(good)
+        patient.memory.mask = mask
+        wrong = []
+        for address in (*patient.records(good), *patient.executor()):
+            patient.memory.at = address
+            found = sure(patient.frames())
+            if not is_part(found, whole):
+                wrong.append((hex(address), found))
+        assert wrong == []
+
+
+def test_everything_else_survives_too(made: Maker) -> None:
+    """Facts, names, options, hooks, fibers and heap with a byte wrong somewhere in what leads to them."""
+    chance = random.Random(20261123)
+    with open_core(made("callbacks").core) as core:
+        patient = Patient(core)
+        good = patient.process().read()
+        spots = [*patient.records(good.frames), *patient.executor()]
+        for name in ("core_globals", "sapi_globals", "module_registry", "basic_globals"):
+            start = patient.php.address(name)
+            assert start is not None
+            spots.extend(range(start, start + 400))
+        for address in chance.sample(spots, 120):
+            patient.memory.at = address
+            patient.memory.mask = chance.choice((0x01, 0x10, 0x80, 0xFF))
+            reading = patient.process().read()
+            assert reading.runtime.version == good.runtime.version

@@ -1,0 +1,81 @@
+"""What a caller's own code says it calls: a second witness for the function in a frame.
+
+A call is compiled to an instruction that names the function (INIT_…), the arguments, and one
+that makes the call (DO_…). From the instruction a frame stands on, the one that names the
+function is found by counting back. A frame whose function is another one is in doubt.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from triage.runtimes.php.functions import Function
+from triage.runtimes.php.reader import Reader
+
+_CALLS = ("ZEND_DO_FCALL", "ZEND_DO_ICALL", "ZEND_DO_UCALL", "ZEND_DO_FCALL_BY_NAME")
+_BEGINS = (
+    *("ZEND_INIT_FCALL", "ZEND_INIT_FCALL_BY_NAME", "ZEND_INIT_NS_FCALL_BY_NAME", "ZEND_INIT_METHOD_CALL"),
+    *("ZEND_INIT_STATIC_METHOD_CALL", "ZEND_INIT_USER_CALL", "ZEND_INIT_DYNAMIC_CALL", "ZEND_NEW"),
+    "ZEND_INIT_PARENT_PROPERTY_HOOK_CALL",
+)
+_LITERALS = {"ZEND_INIT_FCALL": 1, "ZEND_INIT_FCALL_BY_NAME": 2, "ZEND_INIT_NS_FCALL_BY_NAME": 3}
+"""How many spellings of the function's name follow each other in the literals, per instruction."""
+_CONST = 1
+_MOST_BACK = 2000
+_RELATIVE_LITERALS_SINCE = 70300
+
+
+class CallSites:
+    """Reads the names callers use."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        number = reader.layout.opcode
+        self._calls = {number(name) for name in _CALLS} - {None}
+        self._ends = self._calls | ({number("ZEND_CALLABLE_CONVERT")} - {None})
+        self._begins = {number(name) for name in _BEGINS} - {None}
+        self._literals = {number(name): count for name, count in _LITERALS.items()}
+        self._known: dict[int, frozenset[str] | None] = {}
+
+    def doubt(self, caller: Function, opline: int | None, callee: Function) -> str | None:
+        """Why `callee` is not what `caller` calls at `opline`; `None` when it is, or nothing can be told."""
+        names = self.names(caller, opline) if opline is not None else None
+        if not names or (callee.name or "").lower() in names:
+            return None
+        return f"unknown whether this is right: the calling code names {min(names)}()"
+
+    def names(self, caller: Function, opline: int) -> frozenset[str] | None:
+        """The name (all its spellings, lower case) of the plain function called at `opline`."""
+        if opline not in self._known:
+            self._known[opline] = self._find(caller, opline)
+        return self._known[opline]
+
+    def _find(self, caller: Function, opline: int) -> frozenset[str] | None:
+        reader, size = self._reader, self._reader.layout.size("op")
+        if reader.layout.version_id < _RELATIVE_LITERALS_SINCE:
+            return None
+        start = max(caller.opcodes[0], opline - _MOST_BACK * size)
+        raw = reader.memory.read(start, opline + size - start)
+        place = reader.layout.offset("op", "opcode")
+        if raw is None or raw[opline - start + place] not in self._calls:
+            return None
+        open_calls = 0
+        for at in range(opline - start - size, -1, -size):
+            number = raw[at + place]
+            if number in self._ends:
+                open_calls += 1
+            elif number in self._begins:
+                if open_calls == 0:
+                    return self._named(raw[at : at + size], start + at, number)
+                open_calls -= 1
+        return None
+
+    def _named(self, record: bytes, opline: int, number: int) -> frozenset[str] | None:
+        reader = self._reader
+        count = self._literals.get(number)
+        if count is None or record[reader.layout.offset("op", "op2_type")] != _CONST:
+            return None
+        (distance,) = struct.unpack_from("<i", record, reader.layout.offset("op", "op2"))
+        zval = reader.layout.size("zval")
+        texts = (reader.text_value(reader.value(opline + distance + at * zval)) for at in range(count))
+        return frozenset(text.lower() for text in texts if text) or None
