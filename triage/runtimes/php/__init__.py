@@ -11,10 +11,11 @@ from triage.model import Hook, Opcache, Role, Runtime
 from triage.runtimes.php import facts, ini
 from triage.runtimes.php.callbacks import Callbacks
 from triage.runtimes.php.fibers import FoundFiber, fibers, stacks
-from triage.runtimes.php.frames import Frameless, StackReader, Walk, constant_expression
+from triage.runtimes.php.frames import Frameless, StackReader, Walk
 from triage.runtimes.php.globals import Php, find_php
 from triage.runtimes.php.hooks import Hooks
 from triage.runtimes.php.names import native_names
+from triage.runtimes.php.naming import constant_expression
 from triage.runtimes.php.opcache import SHARED, opcache, shared_regions
 from triage.runtimes.php.reader import Reader
 from triage.runtimes.php.vmstack import VmStack

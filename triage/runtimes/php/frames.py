@@ -7,14 +7,14 @@ What is shown equals what debug_backtrace() would have said: file code is `{main
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from itertools import zip_longest
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from triage.model import Role, ScriptFrame
 from triage.runtimes.php.arguments import Arguments
 from triage.runtimes.php.callsites import CallSites
 from triage.runtimes.php.functions import EVAL, INTERNAL, Function, Functions
+from triage.runtimes.php.naming import KIND, call_of, evaluating, name_files, with_note
 from triage.runtimes.php.reader import Reader
 from triage.runtimes.php.values import Values
 from triage.runtimes.php.vmstack import VmStack
@@ -22,14 +22,7 @@ from triage.runtimes.php.vmstack import VmStack
 _INCLUDE_KINDS = {1: "eval", 2: "include", 4: "include_once", 8: "require", 16: "require_once"}
 _STAND_INS = ("__call", "__callStatic")
 _MOST_OPCODES = 65_536
-_MOST_LINES = 1 << 31
-_ASKS_FOR_CONSTANTS = {
-    *("ZEND_FETCH_CLASS_CONSTANT", "ZEND_NEW", "ZEND_INIT_STATIC_METHOD_CALL", "ZEND_RECV_INIT"),
-    *(f"ZEND_FETCH_STATIC_PROP_{mode}" for mode in ("R", "W", "RW", "IS", "FUNC_ARG", "UNSET")),
-    *("ZEND_ASSIGN_STATIC_PROP", "ZEND_ISSET_ISEMPTY_STATIC_PROP"),
-}
 _MOST_FRAMELESS = 4096
-KIND = "php"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +100,15 @@ class StackReader:
         for address in list(self._chain(current, limit, until)):  # whole first: a role depends on the callers
             if address in self._fibers and frames:
                 self.bottoms.append(address)
-                frames[-1] = _with_note(frames[-1], f"start of fiber #{self._fibers[address]}")
+                frames[-1] = with_note(frames[-1], f"start of fiber #{self._fibers[address]}")
             frame = self._frame(address)
             if frame is not None:
                 if frames:
                     frames[-1] = self._questioned(frames[-1], frame)
                 frames.extend((*self._without_frame(frame), frame))
         if self._constant is not None and until is None:
-            frames.insert(_evaluating(frames), self._constant)
-        named = _name_files(frames, self._includes)
+            frames.insert(evaluating(frames), self._constant)
+        named = name_files(frames, self._includes)
         return Walk(tuple(named), len(named), tuple(self.warnings))
 
     def _chain(self, current: int | None, limit: int, until: int | None) -> Iterator[int]:
@@ -161,7 +154,7 @@ class StackReader:
         )
         outside, inside = functions
         doubt = self._sites.doubt(outside, self._opline(caller.address, outside), inside)
-        return _with_note(inner, doubt) if doubt else inner
+        return with_note(inner, doubt) if doubt else inner
 
     def _refused(self, inner: int | None, address: int) -> str | None:
         """Why there can be no call at `address`; records without a function are PHP's own and lie anywhere."""
@@ -253,7 +246,7 @@ class StackReader:
             class_name=function.class_name or this,
             handler=function.handler,
             note=f"internal, {function.doubt}" if function.doubt else "internal",
-            call=_call(function, this),
+            call=call_of(function, this),
             arguments=self._arguments.of(address, target),
         )
 
@@ -302,7 +295,7 @@ class StackReader:
             ends_activation=ends and address not in self._delegated,
             jit=jitted,
             note=", ".join(self._notes(address, function, flags, jitted=jitted, opline=opline)) or None,
-            call=_call(function, this) if function.name else None,
+            call=call_of(function, this) if function.name else None,
             opcode=self._opcode(opline),
             arguments=arguments,
         )
@@ -364,49 +357,3 @@ class StackReader:
         if not opline or self._reader.field(opline, "op", "opcode") != self._include_or_eval:
             return None
         return _INCLUDE_KINDS.get(self._reader.field(opline, "op", "extended_value") or 0)
-
-
-def _name_files(frames: list[ScriptFrame], statement_of: Callable[[ScriptFrame], str | None]) -> list[ScriptFrame]:
-    """Give code without a function name the name debug_backtrace() would give it."""
-    named: list[ScriptFrame] = []
-    for frame, caller in zip_longest(frames, frames[1:]):
-        if frame.role is Role.EVAL and caller is not None:
-            named.append(replace(frame, function="eval"))
-        elif frame.role is Role.EVAL:  # `php -r`: nothing called eval, this is the script
-            named.append(replace(frame, function="{main}", role=Role.MAIN))
-        elif frame.role is Role.MAIN:
-            statement = statement_of(caller) if caller is not None else None
-            role = Role.INCLUDE if statement else Role.MAIN
-            named.append(replace(frame, function=statement or "{main}", role=role))
-        else:
-            named.append(frame)
-    return named
-
-
-def constant_expression(reader: Reader, executor: int) -> ScriptFrame | None:
-    """The constant being worked out: PHP 8.3 and newer note its place in EG(filename_override)."""
-    file = reader.string(reader.field(executor, "executor_globals", "filename_override"))
-    line = reader.field(executor, "executor_globals", "lineno_override")
-    if file is None or line is None or line >= _MOST_LINES:
-        return None
-    return ScriptFrame(
-        kind=KIND, role=Role.INTERNAL, address=executor, function="[constant expression]", file=file, line=line
-    )
-
-
-def _evaluating(frames: list[ScriptFrame]) -> int:
-    """Where the constant's place is in the stack: inside of the innermost frame that may ask for one.
-
-    PHP itself always names it innermost, also while an error handler runs because of it.
-    """
-    return next((at for at, frame in enumerate(frames) if frame.opcode in _ASKS_FOR_CONSTANTS), 0)
-
-
-def _call(function: Function, this: str | None) -> str | None:
-    if this is not None:
-        return "->"
-    return "::" if function.class_name else None
-
-
-def _with_note(frame: ScriptFrame, note: str) -> ScriptFrame:
-    return replace(frame, note=f"{frame.note}, {note}" if frame.note else note)
