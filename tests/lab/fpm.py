@@ -70,7 +70,7 @@ def _server(program: str, run: Path, oracle: Path) -> Iterator[None]:
         _wait_for(run / "socket", server)
         yield
     finally:
-        server.send_signal(signal.SIGKILL)
+        os.killpg(server.pid, signal.SIGKILL)  # its workers too: they would live on
         server.wait()
 
 

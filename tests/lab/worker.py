@@ -108,7 +108,7 @@ def serving(program: str, folder: Path, root: Path | None, options: tuple[str, .
         _wait_for(run / "socket", server)
         yield Workers(run, inside, root, server)
     finally:
-        server.send_signal(signal.SIGKILL)
+        os.killpg(server.pid, signal.SIGKILL)  # its workers too: they would live on
         server.wait()
 
 
