@@ -60,7 +60,8 @@ def reading(core: Path, finder: Finder, what: Callable[[PhpProcess], object]) ->
 def _process(core: CoreFile, finder: Finder) -> PhpProcess:
     core.memory.use_files(finder.backing(core.modules))
     process = detect(core, finder)
-    assert isinstance(process, PhpProcess), process
+    if not isinstance(process, PhpProcess):
+        raise SystemExit(f"no PHP in {core.path}: {process}")
     return process
 
 
@@ -76,7 +77,9 @@ def with_gdb(core: Path) -> float:
 def main(sizes: list[int]) -> None:
     """Print the table."""
     finder = Finder()
-    print(f"{'core on disk':>14} {'stack':>8} {'all but heap':>13} {'all':>9} {'gdb bt':>9} {'gdb / all but heap':>19}")
+    print(
+        f"{'core on disk':>14} {'stack':>8} {'all but heap':>13} {'all':>9} {'gdb bt':>9} {'gdb / all but heap':>19}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         for megabytes in sizes:
             core = core_of(megabytes, Path(folder))
@@ -85,7 +88,8 @@ def main(sizes: list[int]) -> None:
             whole = median(reading(core, finder, lambda process: process.read()), rounds=3)
             gdb = statistics.median(with_gdb(core) for _ in range(3))
             size = core.stat().st_blocks * 512 / 1e6
-            print(f"{size:11.1f} MB {stack:8.1f} {most:13.1f} {whole:9.1f} {gdb:9.1f} {gdb / most:19.1f}", flush=True)
+            cells = (f"{size:.1f} MB", *(f"{time:.1f} ms" for time in (stack, most, whole, gdb)), f"{gdb / most:.1f}")
+            print("".join(f"{cell:>20}" for cell in cells), flush=True)
 
 
 if __name__ == "__main__":

@@ -475,7 +475,7 @@ def test_only_changed_directives_are_told_and_secrets_are_not() -> None:
         entry("mysqli.default_pw", "hunter2", modified=1),
     ]
     table = php.table([*rows, ("another key", "IS_PTR", rows[0][2])])
-    found = ini.changed(ini.directives(php.reader(), table, []))
+    found = ini.changed(ini.directives(php.reader(), table, lambda owner: []))
     assert found == {"memory_limit": "1G", "mysqli.default_pw": "[redacted]"}
 
 

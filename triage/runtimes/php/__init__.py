@@ -14,6 +14,7 @@ from triage.runtimes.php.fibers import FoundFiber, fibers, stacks
 from triage.runtimes.php.frames import Frameless, StackReader, Walk
 from triage.runtimes.php.globals import Php, find_php
 from triage.runtimes.php.hooks import Hooks
+from triage.runtimes.php.moduledata import ModuleData
 from triage.runtimes.php.names import native_names
 from triage.runtimes.php.naming import constant_expression
 from triage.runtimes.php.opcache import SHARED, opcache, shared_regions
@@ -24,7 +25,6 @@ from triage.symbols import Finder
 
 # The second runs one instruction for extensions that bring a loop of their own (pcov, some debuggers).
 LOOPS = frozenset({"execute_ex", "zend_vm_call_opcode_handler"})
-_MOST_DATA = 64 * 1024 * 1024
 _FIBER_FRAMES = 200
 
 
@@ -177,22 +177,8 @@ class PhpProcess:
         if not table:
             self._warnings.append("the ini directives were not read: EG(ini_directives) is not readable")
             return {}
-        return ini.changed(ini.directives(self._reader, table, self._module_data()))
-
-    def _module_data(self) -> list[tuple[int, bytes]]:
-        """The data of PHP and its extensions (what the loader or PHP wrote to), as (address, bytes)."""
-        owners = [self._php.module]
-        folder = _extension_folder([module.path for module in self._core.modules])
-        owners += [m for m in self._core.modules if folder and m.path.startswith(folder)]
-        found: list[tuple[int, bytes]] = []
-        for module in owners:
-            for region in self._core.memory.regions():
-                if module.start <= region.start < module.end and not region.flags & PF_X:
-                    size = min(region.end - region.start, _MOST_DATA)
-                    data = self._core.memory.dumped(region.start, size)
-                    if data:
-                        found.append((region.start, data))
-        return found
+        data = ModuleData(self._core, self._php, self._reader)
+        return ini.changed(ini.directives(self._reader, table, data.of))
 
     def _jit_ranges(self) -> tuple[tuple[int, int], ...]:
         """The machine code opcache's JIT made: the executable part of its shared memory."""
@@ -201,9 +187,3 @@ class PhpProcess:
         regions = self._core.memory.regions()
         shared = [r for r in regions if r.path is not None and r.path.startswith(SHARED)]
         return tuple((region.start, region.end) for region in shared if region.flags & PF_X)
-
-
-def _extension_folder(paths: list[str]) -> str | None:
-    """Where the extensions lie: the folder most `….so` files below a `/php/` folder share."""
-    folders = [path.rsplit("/", 1)[0] + "/" for path in paths if path.endswith(".so") and "php" in path]
-    return max(set(folders), key=folders.count) if folders else None

@@ -9,13 +9,13 @@ modules' data, and the definition counts only when its name is the entry's name.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from triage import redact
 from triage.runtimes.php.reader import Reader
 
-_DEFINITION_VALUE = 40
+_SIZE, _VALUE, _NAME_LENGTH = 64, 40, 60  # zend_ini_entry_def, the same since 7.3
 _OFF = {"", "0", "off", "no", "false", "none"}
 _ON = {"1", "on", "yes", "true"}
 
@@ -31,31 +31,75 @@ class Directive:
     modified: bool
 
 
-def directives(reader: Reader, table: int, data: Sequence[tuple[int, bytes]]) -> Iterator[Directive]:
-    """All directives in EG(ini_directives); `data` are the modules' data as (address, bytes)."""
+def directives(
+    reader: Reader, table: int, data: Callable[[int | None], Sequence[tuple[int, bytes]]]
+) -> Iterator[Directive]:
+    """All directives in EG(ini_directives); `data` gives a module's data as (address, bytes) by its number."""
+    definitions = _Definitions(reader)
     for element in reader.elements(table):
         entry = element.value.payload
         name = reader.string(reader.field(entry, "ini_entry", "name")) if reader.sound(entry) else None
         if name is None or name != element.key:
             continue
         value = reader.string(reader.field(entry, "ini_entry", "value"))
-        known, default = _default(reader, entry, name, data)
+        owner = reader.field(entry, "ini_entry", "module_number")
+        known, default = definitions.default(entry, name, data(owner))
         modified = bool(reader.field(entry, "ini_entry", "modified"))
         yield Directive(name, value, default, known, modified)
 
 
-def _default(reader: Reader, entry: int, name: str, data: Sequence[tuple[int, bytes]]) -> tuple[bool, str | None]:
-    pattern = reader.memory.read(entry + reader.layout.offset("ini_entry", "on_modify"), 32)
-    if pattern is None or not any(pattern):
-        return False, None
-    for start, block in data:
-        at = block.find(pattern)
-        while at >= 8:
-            if reader.c_string(struct.unpack_from("<Q", block, at - 8)[0]) == name:
-                value_at = reader.number(start + at - 8 + _DEFINITION_VALUE)
-                return True, reader.c_string(value_at) if value_at else None
-            at = block.find(pattern, at + 8)
-    return False, None
+class _Definitions:
+    """Finds definitions. They lie in tables: when one is found its neighbours are noted, and need no search."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._noted: dict[str, bytes] = {}
+
+    def default(self, entry: int, name: str, data: Sequence[tuple[int, bytes]]) -> tuple[bool, str | None]:
+        """`(known, default)` of a directive."""
+        at = entry + self._reader.layout.offset("ini_entry", "on_modify")
+        pattern = self._reader.memory.read(at, 32)
+        if pattern is None or not any(pattern):
+            return False, None
+        record = self._noted.get(name)
+        if record is None or record[8:40] != pattern:
+            record = self._search(pattern, name, data)
+        if record is None:
+            return False, None
+        (value_at,) = struct.unpack_from("<Q", record, _VALUE)
+        return True, self._reader.c_string(value_at) if value_at else None
+
+    def _search(self, pattern: bytes, name: str, data: Sequence[tuple[int, bytes]]) -> bytes | None:
+        for _, block in data:
+            at = block.find(pattern)
+            while at >= 8:
+                record = block[at - 8 : at - 8 + _SIZE]
+                if self._name(record) == name:
+                    self._note(block, at - 8)
+                    return record
+                at = block.find(pattern, at + 8)
+        return None
+
+    def _note(self, block: bytes, at: int) -> None:
+        """Note the definitions before and after the one at `at`."""
+        for step in (-_SIZE, _SIZE):
+            place = at + step
+            while 0 <= place <= len(block) - _SIZE:
+                record = block[place : place + _SIZE]
+                name = self._name(record)
+                if name is None:
+                    break
+                self._noted[name] = record
+                place += step
+
+    def _name(self, record: bytes) -> str | None:
+        """The name in a definition, when its length is the one noted beside it."""
+        if len(record) < _SIZE:
+            return None
+        (name_at,) = struct.unpack_from("<Q", record)
+        (length,) = struct.unpack_from("<H", record, _NAME_LENGTH)
+        name = self._reader.c_string(name_at, 256) if name_at and length else None
+        return name if name is not None and len(name) == length else None
 
 
 def changed(found: Iterator[Directive]) -> dict[str, str | None]:
