@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from triage.runtimes import detect
 from triage.runtimes.php import facts, ini
 from triage.runtimes.php.frames import Frameless, StackReader, Walk
 from triage.runtimes.php.globals import Extension, Php, read_extensions
+from triage.runtimes.php.heap import Shape
 from triage.runtimes.php.layout import known_versions, layout_for
 from triage.runtimes.php.names import native_names
 from triage.runtimes.php.reader import MAX_STRING, Element, Value
@@ -434,10 +436,18 @@ def test_request_without_its_query() -> None:
 def test_memory_accounting_must_add_up() -> None:
     php = PhpMemory()
     core = php.make("core_globals", memory_limit=128 << 20)
-    found = facts.memory(php.reader(), instance(php, core_globals=core))
-    assert found == MemoryUse(used=None, peak=None, limit=128 << 20)
+    nothing = dict.fromkeys(("heap", "main", "bitmap", "map", "free_slots", "huge_list", "real_size", "limit"), 0)
+    shape = Shape(**nothing, key=None, size=5, peak=7)
+    off = "the allocator is off"
+    heaps = (shape, off, replace(shape, size=8))
+    found = [facts.memory(php.reader(), instance(php, core_globals=core), heap) for heap in heaps]
+    assert found == [
+        MemoryUse(used=5, peak=7, limit=128 << 20),
+        MemoryUse(used=None, peak=None, limit=128 << 20),
+        MemoryUse(used=None, peak=None, limit=128 << 20),
+    ]
     php.set(core, "core_globals", memory_limit=2**64 - 1)
-    assert facts.memory(php.reader(), instance(php, core_globals=core)) is None
+    assert facts.memory(php.reader(), instance(php, core_globals=core), off) is None
 
 
 def test_extensions_and_their_functions_have_names() -> None:

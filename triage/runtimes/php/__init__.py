@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from triage.corefile import CoreFile
 from triage.corefile.elf import PF_X
-from triage.model import Hook, Opcache, Role, Runtime
+from triage.model import HeapCheck, Hook, Opcache, Role, Runtime
 from triage.runtimes.php import facts, ini
 from triage.runtimes.php.callbacks import Callbacks
 from triage.runtimes.php.fibers import FoundFiber, fibers, stacks
 from triage.runtimes.php.frames import Frameless, StackReader, Walk
 from triage.runtimes.php.globals import Php, find_php
+from triage.runtimes.php.heap import Shape, calibrate, check_heap, check_objects
 from triage.runtimes.php.hooks import Hooks
 from triage.runtimes.php.moduledata import ModuleData
 from triage.runtimes.php.names import native_names
@@ -55,8 +56,11 @@ class PhpProcess:
         self._values = values
         self._warnings: list[str] = []
 
-    def read(self) -> Reading:
-        """Stack, names and facts; whatever cannot be read is missing and named in the warnings."""
+    def read(self, *, heap: bool = True) -> Reading:
+        """Stack, names and facts; whatever cannot be read is missing and named in the warnings.
+
+        Without `heap` the walk through PHP's memory is left out, the one part that grows with it.
+        """
         jit = self._jit_ranges()
         names = self._names()
         found = self._fibers()
@@ -70,6 +74,7 @@ class PhpProcess:
                 hooks=self._hooks(walk, names),
                 callbacks=Callbacks(self._reader, self._php).found(),
                 opcache=self._opcache(),
+                heap=self._heap() if heap else None,
             ),
             frames=walk.frames,
             depth=walk.depth,
@@ -129,6 +134,34 @@ class PhpProcess:
         found = Hooks(self._core, self._finder, self._php, self._reader, names)
         return found.found([frame.address for frame in walk.frames if frame.role is not Role.INTERNAL])
 
+    def _shape(self) -> Shape | str:
+        """The heap, found from blocks PHP surely made; the first that leads to a sound one."""
+        reasons = []
+        for field in ("vm_stack", "current_execute_data"):
+            block = self._executor(field)
+            shape = calibrate(self._core.memory, block) if block else "PHP has no block in use"
+            if isinstance(shape, Shape):
+                return shape
+            reasons.append(shape)
+        return reasons[0]
+
+    def _heap(self) -> HeapCheck:
+        found, walked = check_heap(self._reader, self._shape(), self._interrupted())
+        executor = self._php.address("executor_globals")
+        if walked is None or executor is None:
+            return found
+        broken = check_objects(self._reader, executor, walked, lambda at: self._core.module_at(at) is not None)
+        if not broken:
+            return found
+        return replace(found, state="damaged", faults=(*found.faults, *broken))
+
+    def _interrupted(self) -> tuple[int, ...]:
+        """The registers, when the process was stopped by another one, at any point of its work."""
+        signal, process = self._core.notes.signal, self._core.notes.process
+        if signal is None or signal.sender is None or (process and signal.sender == process.pid):
+            return ()
+        return tuple(self._core.notes.threads[0].registers.values())
+
     def _opcache(self) -> Opcache | None:
         found = opcache(self._core, at_crash=self._core.path.stat().st_mtime)
         if found is not None and not found.dumped:
@@ -166,7 +199,7 @@ class PhpProcess:
             request=facts.request(reader, php),
             extensions={extension.name: extension.version for extension in php.extensions},
             options=self._options(),
-            memory=facts.memory(reader, php),
+            memory=facts.memory(reader, php, self._shape()),
             last_error=facts.last_error(reader, php),
             exception=facts.exception(reader, php),
             jit=bool(jit),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from triage import redact
 from triage.model import LastError, MemoryUse, Request
 from triage.runtimes.php.globals import Php
+from triage.runtimes.php.heap import Shape
 from triage.runtimes.php.reader import Reader, Value
 
-_CHUNK = 2 * 1024 * 1024
 _SERVER = 3  # TRACK_VARS_SERVER: the place of $_SERVER in PG(http_globals)
 _NO_LIMIT = (1 << 64) - 1
 _ERRORS = {
@@ -56,22 +56,12 @@ def _server_variable(reader: Reader, php: Php, name: str) -> str | None:
     return reader.text_value(reader.find(table.payload, name))
 
 
-def memory(reader: Reader, php: Php) -> MemoryUse | None:
-    """PHP's own accounting, as memory_get_usage() gives it.
-
-    The heap record is found from any block PHP allocated: a chunk is 2 MiB aligned and its first
-    word points to the heap, which lies in a chunk that points to it as well.
-    """
-    at = php.address("executor_globals")
-    block = reader.field(at, "executor_globals", "vm_stack") if at else None
-    heap = reader.number(block & ~(_CHUNK - 1)) if block else None
-    used = peak = None
-    if heap and heap % 8 == 0 and reader.number(heap & ~(_CHUNK - 1)) == heap:
-        used, peak = reader.field(heap, "mm_heap", "size"), reader.field(heap, "mm_heap", "peak")
-        if used is None or peak is None or not 0 < used <= peak < 1 << 46:
-            used = peak = None
+def memory(reader: Reader, php: Php, heap: Shape | str) -> MemoryUse | None:
+    """PHP's own accounting, as memory_get_usage() gives it."""
     limit = _memory_limit(reader, php)
-    return MemoryUse(used=used, peak=peak, limit=limit) if used is not None or limit is not None else None
+    if isinstance(heap, str) or not 0 < heap.size <= heap.peak < 1 << 46:
+        return MemoryUse(used=None, peak=None, limit=limit) if limit is not None else None
+    return MemoryUse(used=heap.size, peak=heap.peak, limit=limit)
 
 
 def _memory_limit(reader: Reader, php: Php) -> int | None:

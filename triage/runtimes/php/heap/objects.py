@@ -1,0 +1,71 @@
+"""PHP's list of all objects against the heap: an object in use must not lie in a free block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from triage.model import Confidence, HeapFault
+from triage.runtimes.php.fibers import objects
+from triage.runtimes.php.heap.bins import BINS
+from triage.runtimes.php.heap.check import Walked
+from triage.runtimes.php.reader import Reader
+from triage.runtimes.php.values import Values
+
+_MOST_FAULTS = 5
+_MOST_COUNT = 1 << 30
+
+
+def check_objects(
+    reader: Reader, executor: int, walked: Walked, in_module: Callable[[int], bool]
+) -> tuple[HeapFault, ...]:
+    """Objects that are in use and broken, at most five. `in_module` tells addresses in loaded files."""
+    values = Values(reader)
+    found: list[HeapFault] = []
+    for address in objects(reader, executor):
+        fault = _examine(reader, address, walked, values, in_module)
+        if fault is not None:
+            found.append(fault)
+            if len(found) == _MOST_FAULTS:
+                break
+    return tuple(found)
+
+
+def _examine(
+    reader: Reader, address: int, walked: Walked, values: Values, in_module: Callable[[int], bool]
+) -> HeapFault | None:
+    slot = walked.chunks.slot(address)
+    size = BINS[slot[1]].size if slot else None
+    if slot is not None and slot[0] in walked.lists.free:
+        return HeapFault(
+            what="object",
+            verdict="use-after-free",
+            confidence=Confidence.LIKELY,
+            slot=address,
+            bin=size,
+            evidence=("the list of objects has it in use, but its block is in the list of free blocks",),
+        )
+    reasons = tuple(_wrong(reader, address, values, in_module))
+    if not reasons:
+        return None
+    return HeapFault(
+        what="object", verdict=None, confidence=Confidence.LIKELY, slot=address, bin=size, evidence=reasons
+    )
+
+
+def _wrong(reader: Reader, address: int, values: Values, in_module: Callable[[int], bool]) -> Iterator[str]:
+    """What no live object can have."""
+    count = reader.field(address, "object", "gc.refcount")
+    kind = reader.number(address + 4, 1)
+    handlers = reader.field(address, "object", "handlers")
+    if count is None or kind is None or handlers is None:
+        yield "the list of objects leads to memory that is not there"
+        return
+    if kind & 0xF != reader.layout.constant("IS_OBJECT"):
+        yield f"its type is {kind & 0xF}, not that of an object"
+    if count >= _MOST_COUNT:  # zero is no fault: the garbage collector counts down while it works
+        yield f"its refcount is {count:#x}"
+    if values.class_of(address) is None:
+        yield "its class pointer leads to no class"
+    release = reader.field(handlers, "object_handlers", "free_obj")
+    if release is None or not in_module(release):
+        yield f"its handlers ({handlers:#x}) lead to no code"
