@@ -47,6 +47,7 @@ class Workers:
         environment = {
             "PATH": os.environ["PATH"],
             "SCRIPT_FILENAME": f"{self.inside}/www/{case.script}",
+            "DOCUMENT_ROOT": f"{self.inside}/www",
             "SCRIPT_NAME": "/" + case.script,
             "REQUEST_METHOD": "GET",
             "REQUEST_URI": "/" + case.script,
@@ -78,8 +79,10 @@ class Workers:
 
 
 @contextmanager
-def serving(program: str, folder: Path, root: Path | None, options: tuple[str, ...]) -> Iterator[Workers]:
-    """php-fpm with one worker at a time, `options` as for php's own command line.
+def serving(
+    program: str, folder: Path, root: Path | None, options: tuple[str, ...], pool: str = ""
+) -> Iterator[Workers]:
+    """php-fpm with one worker at a time, `options` as for php's own command line, `pool` more of its settings.
 
     Raises:
         NoCrash: when it does not start.
@@ -92,7 +95,7 @@ def serving(program: str, folder: Path, root: Path | None, options: tuple[str, .
     (run / "fpm.conf").write_text(
         f"[global]\nerror_log = {inside}/log\ndaemonize = no\n"
         f"[www]\nlisten = {inside}/socket\npm = static\npm.max_children = 1\nchdir = {inside}\n"
-        f"rlimit_core = unlimited\nprocess.dumpable = yes\nclear_env = no\n"
+        f"rlimit_core = unlimited\nprocess.dumpable = yes\nclear_env = no\n{pool}"
     )
     enter = ["chroot", str(root)] if root else []
     as_root = ["-R"] if os.geteuid() == 0 else []

@@ -205,13 +205,17 @@ class PhpProcess:
             jit=bool(jit),
         )
 
-    def _options(self) -> dict[str, str | None]:
+    def directives(self) -> list[ini.Directive]:
+        """All ini directives; empty when their table is not readable."""
         table = self._executor("ini_directives")
-        if not table:
-            self._warnings.append("the ini directives were not read: EG(ini_directives) is not readable")
-            return {}
         data = ModuleData(self._core, self._php, self._reader)
-        return ini.changed(ini.directives(self._reader, table, data.of))
+        return list(ini.directives(self._reader, table, data.of)) if table else []
+
+    def _options(self) -> dict[str, str | None]:
+        found = self.directives()
+        if not found:
+            self._warnings.append("the ini directives were not read: EG(ini_directives) is not readable")
+        return ini.changed(found)
 
     def _jit_ranges(self) -> tuple[tuple[int, int], ...]:
         """The machine code opcache's JIT made: the executable part of its shared memory."""

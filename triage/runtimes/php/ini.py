@@ -9,7 +9,7 @@ modules' data, and the definition counts only when its name is the entry's name.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from triage import redact
@@ -22,10 +22,15 @@ _ON = {"1", "on", "yes", "true"}
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """One ini directive. `default` is `None` when no definition was found, `known` tells."""
+    """One ini directive. `default` is `None` when no definition was found, `known` tells.
+
+    `original` is the value it had before a script, a pool's settings or `.user.ini` changed it at
+    run time (`modified`); otherwise the same as `value`.
+    """
 
     name: str
     value: str | None
+    original: str | None
     default: str | None
     known: bool
     modified: bool
@@ -45,7 +50,8 @@ def directives(
         owner = reader.field(entry, "ini_entry", "module_number")
         known, default = definitions.default(entry, name, data(owner))
         modified = bool(reader.field(entry, "ini_entry", "modified"))
-        yield Directive(name, value, default, known, modified)
+        before = reader.string(reader.field(entry, "ini_entry", "orig_value")) if modified else value
+        yield Directive(name, value, before, default, known, modified)
 
 
 class _Definitions:
@@ -102,7 +108,7 @@ class _Definitions:
         return name if name is not None and len(name) == length else None
 
 
-def changed(found: Iterator[Directive]) -> dict[str, str | None]:
+def changed(found: Iterable[Directive]) -> dict[str, str | None]:
     """The directives a person or a package changed, values with secrets hidden, sorted by name."""
     kept = {d.name: redact.setting(d.name, d.value) for d in found if _is_changed(d)}
     return dict(sorted(kept.items()))
