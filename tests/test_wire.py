@@ -111,6 +111,7 @@ FULL = Crash(
                     address=0xFFFF_FFFF_FF60_0000,
                     inlined=True,
                     note="jit",
+                    trust="cfi",
                 ),
                 Frame(
                     kind="php",
@@ -202,7 +203,14 @@ FULL_JSON: dict[str, Any] = {
                     {
                         **{"kind": "php", "function": "rest"},
                         **dict.fromkeys(("class", "module", "offset", "file", "line", "address")),
-                        **{"inlined": False, "note": None, "call": None, "opcode": None, "arguments": []},
+                        **{
+                            "inlined": False,
+                            "note": None,
+                            "call": None,
+                            "opcode": None,
+                            "arguments": [],
+                            "trust": None,
+                        },
                     }
                 ],
             }
@@ -261,6 +269,7 @@ FULL_JSON: dict[str, Any] = {
                     "call": None,
                     "opcode": None,
                     "arguments": [],
+                    "trust": "cfi",
                 },
                 {
                     "kind": "php",
@@ -276,6 +285,7 @@ FULL_JSON: dict[str, Any] = {
                     "call": "->",
                     "opcode": "ZEND_DO_FCALL",
                     "arguments": [{"name": "sum", "type": "int", "value": "3"}],
+                    "trust": None,
                 },
             ],
         },

@@ -86,12 +86,13 @@ class _Weaver:
     def _native(self) -> Sequence[NativeFrame]:
         """The native frames that can be believed.
 
-        JIT code has no unwind tables, so what the unwinder says beyond its frame is invented,
-        sometimes with names that look right.
+        Code made by the JIT has no unwind tables: what comes beyond it is believed only where it
+        was found by the interpreter's own rules, which say so in `trust`.
         """
         frames = self._thread.frames
         for at, frame in enumerate(frames):
-            if self._in_code(frame.pc):
+            follower = frames[at + 1] if at + 1 < len(frames) else None
+            if self._in_code(frame.pc) and (follower is None or follower.trust != "frame-pointer"):
                 self._cut = True
                 self.warnings.append(
                     "the native stack was followed as far as code made by the JIT, which has no unwind "
@@ -108,8 +109,8 @@ class _Weaver:
 
     def _place(self, frame: NativeFrame) -> None:
         if self._is_loop(frame):
-            self._activation(frame)
-            self._emit_native(frame)
+            head = self._activation(frame)
+            self._emit_native(frame, head if self._in_code(frame.pc) else None)
         else:
             self._emit_native(frame)
             self._internal_of(frame)
@@ -123,17 +124,18 @@ class _Weaver:
                 return
             at += 1
 
-    def _activation(self, frame: NativeFrame) -> None:
-        """Hand out the script frames one native loop frame stands for."""
+    def _activation(self, frame: NativeFrame) -> ScriptFrame | None:
+        """Hand out the script frames one native loop frame stands for; the innermost of them is what it runs."""
         if self._next >= len(self._script):
-            return
+            return None
         head = self._head(frame)
         if head is None:
-            return
+            return None
         end = head
         while end < len(self._script) and not self._script[end].ends_activation:
             end += 1
         self._emit_script(min(end + 1, len(self._script)))
+        return self._script[head]
 
     def _head(self, frame: NativeFrame) -> int | None:
         """Index of the innermost script frame this activation runs."""
@@ -213,8 +215,12 @@ class _Weaver:
         self._out.extend(frame.shown() for frame in self._script[self._next : end])
         self._next = max(self._next, end)
 
-    def _emit_native(self, frame: NativeFrame) -> None:
+    def _emit_native(self, frame: NativeFrame, runs: ScriptFrame | None = None) -> None:
         name, note = self._name(frame)
+        if runs is not None:
+            # An anonymous class's name goes on with its place, after a NUL.
+            owner = runs.class_name.split("\0", 1)[0] + "::" if runs.class_name else ""
+            name = f"JIT[{owner}{runs.function}]"
         self._out.append(
             Frame(
                 kind="native",
@@ -226,6 +232,7 @@ class _Weaver:
                 address=frame.pc,
                 inlined=frame.inlined,
                 note=note or frame.note,
+                trust=frame.trust,
             )
         )
 

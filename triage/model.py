@@ -92,7 +92,10 @@ class NativeFrame:
 
     `function_start` is the absolute start of the code that covers `pc` (from a symbol or an
     FDE); `vm_register` the value of the register in which the interpreter keeps its own
-    frame pointer (PHP on x86-64: r14), `None` where it could not be recovered.
+    frame pointer (PHP on x86-64: r14), `None` where it could not be recovered. `trust` tells how
+    the frame was found: `context` (the processor's own registers, or those saved by a switch of
+    fibers), `cfi` (unwind tables), `frame-pointer` (the interpreter's own frame layout, checked),
+    `scan` (guessed from the code or the stack).
     """
 
     level: int
@@ -108,6 +111,34 @@ class NativeFrame:
     signal_handler: bool = False
     vm_register: int | None = None
     note: str | None = None
+    trust: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FiberSwitch:
+    """One fiber's native stack (`low` to `high`) and the registers of the stack it was resumed from."""
+
+    low: int
+    high: int
+    registers: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unwinding:
+    """How to unwind where there are no tables.
+
+    `code` are ranges of generated code, which runs on the frame of the interpreter's loop: `rules`
+    say where that frame ends (register, distance in bytes), `saved` where the loop saved its
+    caller's registers (distance from there), `callers` in which ranges a return address is
+    believed. At `fiber_entry` a fiber's stack ends; `switches` lead on from it.
+    """
+
+    code: tuple[tuple[int, int], ...] = ()
+    rules: tuple[tuple[str, int], ...] = ()
+    saved: Mapping[str, int] = field(default_factory=dict)
+    callers: tuple[tuple[int, int], ...] = ()
+    fiber_entry: tuple[int, int] | None = None
+    switches: tuple[FiberSwitch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +232,7 @@ class Frame:
     call: str | None = None
     opcode: str | None = None
     arguments: tuple[Argument, ...] = ()
+    trust: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,7 +102,7 @@ class _Examination:
         self._look_over()
         modules: tuple[Module, ...] = self._stage("modules", self._modules, ())
         reading: Reading | None = self._stage("runtime", self._runtime, None)
-        threads, registers, instruction = self._stage("gdb", self._native, self._from_notes())
+        threads, registers, instruction = self._stage("gdb", lambda: self._native(reading), self._from_notes())
         merged: tuple[Thread, ...] = self._stage("merge", lambda: self._merge(threads, reading), ())
         crashed = next((thread for thread in merged if thread.crashed), None)
         findings: tuple[Finding, ...] = self._stage(
@@ -207,7 +207,7 @@ class _Examination:
             self._warn(warning)
         return reading
 
-    def _native(self) -> tuple[tuple[NativeThread, ...], dict[str, int], str | None]:
+    def _native(self, reading: Reading | None) -> tuple[tuple[NativeThread, ...], dict[str, int], str | None]:
         core = self._core
         executable = core.executable
         program = self._finder.locate(executable).file if executable else None
@@ -217,8 +217,9 @@ class _Examination:
             files=proven_files(core, self._finder),
             debug_dirs=self._finder.debug_dirs,
         )
+        rules = reading.unwinding if reading is not None else None
         try:
-            answer = self._session.examine(target, LOOP_REGISTERS.get(core.machine or ""))
+            answer = self._session.examine(target, LOOP_REGISTERS.get(core.machine or ""), rules)
         except GdbFailed as error:
             self._warn(f"{error.message}; only the innermost native frame is known")
             return self._from_notes()

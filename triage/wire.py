@@ -309,6 +309,7 @@ def _frame_to_json(frame: Frame) -> Json:
         "call": frame.call,
         "opcode": frame.opcode,
         "arguments": wire_runtime.arguments_to_json(frame.arguments),
+        "trust": frame.trust,
     }
 
 
@@ -327,6 +328,7 @@ def _frame_from_json(record: Mapping[str, Any]) -> Frame:
         call=record.get("call"),
         opcode=record.get("opcode"),
         arguments=wire_runtime.arguments_from_json(record.get("arguments", [])),
+        trust=record.get("trust"),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -167,7 +168,7 @@ def test_nothing_is_believed_beyond_jit_code() -> None:
     jit = native(None, pc=0x7010)
     merged = merge(stack(CRASH, jit, native("invented"), START), [user("hot"), main()], names)
     assert told(merged) == (
-        ["native:memcpy", "php:hot", "php:{main}", "native:None"],
+        ["native:memcpy", "php:hot", "php:{main}", "native:JIT[hot]"],
         4,
         False,
         (
@@ -176,6 +177,16 @@ def test_nothing_is_believed_beyond_jit_code() -> None:
         ),
     )
     assert merged.frames[3].note == "jit"
+
+
+def test_beyond_jit_code_what_the_interpreters_own_rules_found_is_believed() -> None:
+    names = Names(loops=NAMES.loops, code=((0x7000, 0x8000),))
+    jit = native(None, pc=0x7010)
+    caller = replace(native("zend_execute"), trust="frame-pointer")
+    merged = merge(stack(CRASH, jit, caller, START), [user("hot"), main()], names)
+    expected = ["native:memcpy", "php:hot", "php:{main}", "native:JIT[hot]", "native:zend_execute", "native:main"]
+    assert told(merged) == plain(expected)
+    assert [frame.trust for frame in merged.frames] == [None, None, None, None, "frame-pointer", None]
 
 
 def test_the_end_of_jit_code_is_exclusive() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from triage.corefile import CoreFile
@@ -23,11 +24,13 @@ def native_threads(answer: Mapping[str, Any], core: CoreFile, finder: Finder) ->
 def _thread(raw: Mapping[str, Any], core: CoreFile, finder: Finder, *, is_crashed: bool) -> NativeThread:
     place = _Places(core, finder)
     rows = [*raw["frames"], *raw["outer"]]
-    frames = []
+    frames: list[NativeFrame] = []
     for at, row in enumerate(rows):
         # A caller's pc is the return address, which may already belong to the next function.
         caller = at > 0 and not rows[at - 1]["handler"]
-        frames.append(place.frame(row, caller=caller))
+        frame = place.frame(row, caller=caller)
+        trust = _trust(rows[at - 1], frames[at - 1]) if at > 0 else "context"
+        frames.append(replace(frame, trust=trust if row["level"] == at else None))
     return NativeThread(
         id=raw["id"],
         name=raw["name"],
@@ -38,6 +41,17 @@ def _thread(raw: Mapping[str, Any], core: CoreFile, finder: Finder, *, is_crashe
         gap_at=len(raw["frames"]),
         stop=raw["stop"],
     )
+
+
+def _trust(inner_row: Mapping[str, Any], inner: NativeFrame) -> str:
+    """How the caller of `inner` was found."""
+    if inner.inlined:
+        return inner.trust or "cfi"
+    if inner_row["handler"]:
+        return "context"
+    if inner_row.get("vouched"):
+        return "frame-pointer" if inner.module is None else "context"
+    return "cfi" if inner.function_start is not None else "scan"
 
 
 class _Places:

@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,6 +30,7 @@ from triage.errors import TriageError
 from triage.gdb import mi
 from triage.gdb.locate import Gdb
 from triage.gdb.overlay import Overlay
+from triage.model import Unwinding
 
 MARKER = "TRIAGE-ANSWER "
 _SETTINGS = (
@@ -86,8 +87,12 @@ class GdbSession:
     ) -> None:
         self.close()
 
-    def examine(self, target: Target, loop_register: str | None) -> dict[str, Any]:
+    def examine(
+        self, target: Target, loop_register: str | None, unwinding: Unwinding | None = None
+    ) -> dict[str, Any]:
         """Open a core and return what `inside.py` answers to `triage-dump`.
+
+        `unwinding` has rules for code without unwind tables.
 
         A GDB that dies or hangs is started afresh and asked once more, for less: the crashed
         thread's inner frames only. `reduced` in the answer tells.
@@ -102,6 +107,7 @@ class GdbSession:
             "others": self._limits.other_thread_frames,
             "threads": self._limits.threads,
             "loop_register": loop_register,
+            "unwinding": asdict(unwinding) if unwinding is not None else None,
         }
         try:
             return self._examine(target, full)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from triage.model import Runtime, ScriptFrame
+from triage.model import Runtime, ScriptFrame, Unwinding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +16,8 @@ class Reading:
     `frames` innermost first. `names` gives names to native functions that no symbol table has
     (absolute start address → name). `loops` are the native functions that run script code: each
     of their frames on the native stack stands for a run of script frames. `code` are the ranges
-    of machine code the interpreter made itself (JIT). `warnings` say what could not be read.
+    of machine code the interpreter made itself (JIT). `unwinding` tells how the native stack goes
+    on there and across fibers. `warnings` say what could not be read.
     """
 
     runtime: Runtime
@@ -25,6 +26,7 @@ class Reading:
     names: Mapping[int, str] = field(default_factory=dict)
     loops: frozenset[str] = frozenset()
     code: tuple[tuple[int, int], ...] = ()
+    unwinding: Unwinding | None = None
     warnings: tuple[str, ...] = ()
 
 

@@ -10,10 +10,14 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lief
+from elftools.common.exceptions import DWARFError, ELFParseError
+from elftools.dwarf.callframe import FDE, CallFrameInfo
+from elftools.dwarf.structs import DWARFStructs
 
 from triage.corefile import elf
 from triage.corefile.elf import Buffer, Segment
@@ -22,7 +26,20 @@ from triage.errors import InputError
 
 _DEBUG_SECTIONS = {".debug_info", ".zdebug_info"}
 _FUNCTION_TYPES = {lief.ELF.Symbol.TYPE.FUNC, lief.ELF.Symbol.TYPE.GNU_IFUNC, lief.ELF.Symbol.TYPE.NOTYPE}
+_MOST_CFI = 1 << 16
 _ENCODING_TABLE = 0x3B  # DW_EH_PE_datarel | DW_EH_PE_sdata4: what every linker writes
+
+
+def _decode(common: bytes, own: bytes, size: int) -> list[dict[Any, Any]]:
+    """Rows of one entry put into a section of its own: the common part first, then the entry, then the end."""
+    section = common + struct.pack("<II", size, len(common) + 4) + own + bytes(4)
+    structs = DWARFStructs(little_endian=True, dwarf_format=32, address_size=8)
+    try:
+        entries = CallFrameInfo(BytesIO(section), len(section), 0, structs, for_eh_frame=True).get_entries()
+        decoded = next(entry.get_decoded().table for entry in entries if isinstance(entry, FDE))
+    except (ELFParseError, DWARFError, StopIteration, KeyError, AssertionError, ValueError):
+        return []  # a form this decoder does not know: then there are no rows, and nothing is unwound by them
+    return list(decoded)
 
 
 class Symbol(NamedTuple):
@@ -144,6 +161,26 @@ class ElfFile:
             return None
         length = self._entry_length(entries[index])
         return starts[index] if length is not None and address < starts[index] + length else None
+
+    def unwind_rows(self, address: int) -> list[dict[Any, Any]]:
+        """The decoded call frame rows of the function that covers `address`, as pyelftools gives them.
+
+        Only that one function's entry and its common part are decoded: all of `.eh_frame` takes seconds.
+        """
+        table = self._frame_table
+        index = bisect_right(table[1], address) - 1 if table else -1
+        entry = table[2][index] if table and index >= 0 else None
+        head = self.read(entry, 8) if entry is not None else None
+        if entry is None or head is None:
+            return []
+        size, back = struct.unpack("<II", head)
+        common_at = entry + 4 - back
+        common_head = self.read(common_at, 4)
+        common_size = struct.unpack("<I", common_head)[0] if common_head else 0
+        if not (0 < size < _MOST_CFI and 0 < common_size < _MOST_CFI):
+            return []
+        common, own = self.read(common_at, common_size + 4), self.read(entry + 8, size - 4)
+        return _decode(common, own, size) if common and own else []
 
     def _entry_length(self, entry: int) -> int | None:
         """The number of code bytes the FDE at `entry` covers (pc-relative sdata4 encoding)."""

@@ -20,6 +20,7 @@ from triage.runtimes.php.names import native_names
 from triage.runtimes.php.naming import constant_expression
 from triage.runtimes.php.opcache import SHARED, opcache, shared_regions
 from triage.runtimes.php.reader import Reader
+from triage.runtimes.php.unwind import unwinding
 from triage.runtimes.php.vmstack import VmStack
 from triage.runtimes.protocol import Reading
 from triage.symbols import Finder
@@ -67,11 +68,13 @@ class PhpProcess:
         walker = self._walker(jit, found)
         walk = self._walk(walker)
         own, doubts = stacks(self._reader, found, walker, self._executor("current_execute_data"), limit=_FIBER_FRAMES)
+        hooks = self._hooks(walk, names)
+        loops = [hook.module for hook in hooks if hook.name == "zend_execute_ex"]
         return Reading(
             runtime=replace(
                 self._runtime(walk, jit),
                 fibers=own,
-                hooks=self._hooks(walk, names),
+                hooks=hooks,
                 callbacks=Callbacks(self._reader, self._php).found(),
                 opcache=self._opcache(),
                 heap=self._heap() if heap else None,
@@ -81,6 +84,7 @@ class PhpProcess:
             names=names,
             loops=LOOPS,
             code=jit,
+            unwinding=unwinding(self._core, self._finder, self._php, self._reader, jit, loops),
             warnings=tuple(dict.fromkeys((*self._warnings, *walk.warnings, *doubts))),
         )
 
