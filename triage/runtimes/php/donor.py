@@ -1,0 +1,100 @@
+"""Layout files made anew: from a tree of PHP's headers and a C compiler, without running anything."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from triage.errors import EnvironmentLacks, InputError
+from triage.runtimes.php.measure import Measured, measure, wanted_constants
+from triage.symbols.dwarf import DebugTypes
+
+_SECONDS = 120
+_FLAGS = ("-g", "-gdwarf-4", "-fno-eliminate-unused-debug-types", "-w", "-D_GNU_SOURCE", "-include", "signal.h")
+# What `configure --enable-zts` puts into php_config.h on Linux.
+_ZTS = ("-DZTS=1", "-DPTHREADS=1", "-DZEND_MAX_EXECUTION_TIMERS=1")
+_OPCODE = re.compile(r"^#define (ZEND_(?!VM_)\w+)\s+(\d+)\s*$", re.MULTILINE)
+_PREFIX = "TRIAGE_"
+_ENUM = "triage_constants"
+
+
+def layout_table(headers: Path, *, zts: bool, compiler: Sequence[str] = ("gcc",)) -> dict[str, Any]:
+    """The table of one version and threading mode, as the files in `layouts/` hold it.
+
+    `headers` is the folder that has `main/`, `Zend/` and `TSRM/` in it; `compiler` is the command
+    with whatever chooses its target.
+
+    Raises:
+        EnvironmentLacks: when there is no such compiler.
+        InputError: when the headers cannot be compiled, or are not PHP's.
+    """
+    with tempfile.TemporaryDirectory() as work:
+        made = Path(work, "donor.o")
+        _compile(headers, made, zts=zts, compiler=compiler)
+        types = DebugTypes(made)
+    constants = {name.removeprefix(_PREFIX): value for name, value in types.enumerators(f"enum {_ENUM}").items()}
+    version = constants["PHP_VERSION_ID"]
+    minor = f"{version // 10000}.{version // 100 % 100}"
+    structs = {name: _entry(measured) for name, measured in measure(types).items()}
+    structs |= _private().get(minor, {})
+    return {
+        "version": f"{minor}-{'zts' if zts else 'nts'}",
+        "consts": dict(sorted(constants.items())),
+        "opcodes": _opcodes(headers),
+        "structs": dict(sorted(structs.items())),
+    }
+
+
+def render(table: Mapping[str, Any]) -> str:
+    """The text of a layout file: a line for each structure, so that a change can be reviewed."""
+    heads = [f"{json.dumps(key)}: {json.dumps(table[key])}" for key in ("version", "consts", "opcodes")]
+    structs = [f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in table["structs"].items()]
+    return "{" + ",\n".join(heads) + ',\n"structs": {\n' + ",\n".join(structs) + "\n}}\n"
+
+
+def _entry(measured: Measured) -> dict[str, Any]:
+    return {"size": measured.size, "fields": {name: list(place) for name, place in measured.fields.items()}}
+
+
+def _private() -> dict[str, dict[str, Any]]:
+    """Structures that no header declares, kept by hand: the memory manager's.
+
+    They even move within a minor version, so what reads them checks them against the core itself.
+    """
+    text = resources.files(__package__).joinpath("private.json").read_text("utf-8")
+    data: dict[str, dict[str, Any]] = json.loads(text)
+    return data
+
+
+def _compile(headers: Path, target: Path, *, zts: bool, compiler: Sequence[str]) -> None:
+    folders = [f"-I{headers / name}" for name in (".", "main", "Zend", "TSRM")]
+    command = [*compiler, *_FLAGS, *(_ZTS if zts else ()), *folders, "-x", "c", "-c", "-", "-o", str(target)]
+    try:
+        done = subprocess.run(
+            command, input=_source(), capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+    except FileNotFoundError as error:
+        raise EnvironmentLacks(f"{compiler[0]} is not installed", help="As root: apt install gcc libc6-dev") from error
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
+        raise InputError("not-headers", f"{headers} cannot be compiled: {' / '.join(lines[:2])}")
+
+
+def _source() -> str:
+    """The type-only C file, with the value of each known macro as a member of an enumeration."""
+    lines = [resources.files(__package__).joinpath("donor.c").read_text("utf-8"), f"enum {_ENUM} {{"]
+    for name in wanted_constants():
+        lines += [f"#ifdef {name}", f"{_PREFIX}{name} = {name},", "#endif"]
+    return "\n".join([*lines, "};\n"])
+
+
+def _opcodes(headers: Path) -> dict[str, str]:
+    text = (headers / "Zend" / "zend_vm_opcodes.h").read_text("utf-8")
+    found = {int(number): name for name, number in _OPCODE.findall(text)}
+    return {str(number): found[number] for number in sorted(found)}
