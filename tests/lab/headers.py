@@ -44,13 +44,13 @@ HEADERS = (
 )
 
 
-def fetch(headers: Headers) -> Path:
-    """The folder that holds `main/php.h`, as Debian's package has it; fetched once.
+def fetch(headers: Headers, architecture: str | None = None) -> Path:
+    """The folder that holds `main/php.h`, as Debian's package for an architecture has it; fetched once.
 
     Raises:
         CannotMake: without apt, or when the package cannot be had.
     """
-    return header_tree(unpack(headers.suite, headers.package))
+    return header_tree(unpack(headers.suite, headers.package, architecture))
 
 
 def header_tree(place: Path) -> Path:
@@ -65,13 +65,15 @@ def header_tree(place: Path) -> Path:
     return trees[-1].parent.parent
 
 
-def unpack(suite: str, package: str) -> Path:
+def unpack(suite: str, package: str, architecture: str | None = None) -> Path:
     """The folder with the contents of a suite's package: made once, kept in the user's cache.
+
+    `architecture` is Debian's word for it, such as `arm64`; this machine's when not given.
 
     Raises:
         CannotMake: when apt cannot fetch it.
     """
-    place = folder().parent / "headers" / suite / package
+    place = folder().parent / "headers" / suite / (f"{package}:{architecture}" if architecture else package)
     if place.is_dir():
         return place
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
@@ -79,10 +81,10 @@ def unpack(suite: str, package: str) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as work:
         try:
-            fresh = _download(Path(work, "new"), package, _sources(suite))
+            fresh = _download(Path(work, "new"), package, _sources(suite), architecture)
         except CannotMake:
             # Of a release past its life, the security archive's index may name files no longer there.
-            fresh = _download(Path(work, "old"), package, _sources(suite)[:1])
+            fresh = _download(Path(work, "old"), package, _sources(suite)[:1], architecture)
         try:
             fresh.rename(place)
         except OSError:
@@ -99,8 +101,8 @@ def _sources(suite: str) -> list[str]:
     return lines
 
 
-def _download(work: Path, package: str, sources: list[str]) -> Path:
-    environment = _apt(work, sources)
+def _download(work: Path, package: str, sources: list[str], architecture: str | None) -> Path:
+    environment = _apt(work, sources, architecture)
     _run(["apt-get", "-q", "update"], work, environment)
     _run(["apt-get", "-q", "download", package], work, environment)
     (archive,) = work.glob(f"{package}_*.deb")
@@ -108,7 +110,7 @@ def _download(work: Path, package: str, sources: list[str]) -> Path:
     return work / "files"
 
 
-def _apt(work: Path, sources: list[str]) -> dict[str, str]:
+def _apt(work: Path, sources: list[str], architecture: str | None) -> dict[str, str]:
     """An environment in which apt knows only these sources and writes only below `work`."""
     for name in ("lists/partial", "cache/archives/partial", "none"):
         (work / name).mkdir(parents=True)
@@ -127,6 +129,8 @@ def _apt(work: Path, sources: list[str]) -> dict[str, str]:
         "APT::Sandbox::User": "root",  # the folder may be closed to apt's own user
         "Debug::NoLocking": "true",
     }
+    if architecture:
+        options["APT::Architecture"] = architecture
     config = work / "apt.conf"
     config.write_text("".join(f'{name} "{value}";\n' for name, value in options.items()))
     return {**os.environ, "APT_CONFIG": str(config), "LC_ALL": "C.UTF-8"}

@@ -2,9 +2,9 @@
 
 A debug file of PHP holds millions of entries, and reading them all takes minutes. So a type is found
 the other way round: its name in the string section, the places that refer to that string, and of
-those the entry whose very first attribute it is. Four bytes can look like a reference by chance, so
-the entry must also be one that its unit has at that very place. Only files that keep names elsewhere
-(DWARF 5 by clang) are walked, and then only up to a limit.
+those the entry whose name it is. Four bytes can look like a reference by chance, so the entry must
+also be one that its unit has at that very place. Only files that keep names elsewhere (DWARF 5 by
+clang) are walked, and then only up to a limit.
 
 Nothing here trusts the file: every walk moves forward and is bounded.
 """
@@ -38,7 +38,14 @@ _TAGS = {
 _LAYERS = ("DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile_type", "DW_TAG_atomic_type")
 _RECORDS = ("DW_TAG_structure_type", "DW_TAG_union_type")
 _WITHIN_UNIT = ("DW_FORM_ref1", "DW_FORM_ref2", "DW_FORM_ref4", "DW_FORM_ref8", "DW_FORM_ref_udata")
+# Sizes of the forms that always take the same room, in bytes.
+_FIXED = {
+    "DW_FORM_data1": 1, "DW_FORM_data2": 2, "DW_FORM_data4": 4, "DW_FORM_data8": 8, "DW_FORM_ref1": 1,
+    "DW_FORM_ref2": 2, "DW_FORM_ref4": 4, "DW_FORM_ref8": 8, "DW_FORM_flag": 1, "DW_FORM_flag_present": 0,
+    "DW_FORM_implicit_const": 0, "DW_FORM_strp": 4, "DW_FORM_sec_offset": 4, "DW_FORM_ref_addr": 4,
+}  # fmt: skip
 _MOST_LAYERS = 32
+_MOST_CODES = 20_000
 _MOST_UNITS = 256
 _MOST_ENTRIES = 50_000
 _MOST_PLACES = 200_000
@@ -98,6 +105,7 @@ class DebugTypes:
         if self._info.debug_info_sec is None:
             raise InputError("no-debug-info", "the file has no debug information")
         self._entries: dict[int, frozenset[int]] = {}
+        self._shapes: dict[int, dict[str, list[tuple[bytes, int]]]] = {}
 
     def structure(self, name: str) -> Structure | None:
         """A structure by its C name: `struct _zval_struct`, or the typedef of a nameless one.
@@ -159,18 +167,22 @@ class DebugTypes:
                     yield entry
 
     def _entry_named_at(self, tag: str, position: int) -> Any:
-        """The entry whose first attribute is the string reference at `position`."""
+        """The entry whose name is the string reference at `position`."""
         unit = self._unit_at(position)
         if unit is None:
             return None
-        for length in (1, 2, 3):
-            start = position - length
-            if start < unit.cu_die_offset:
-                break
-            code = _code(self._text[start:position])
-            if code is not None and _starts_with_name(unit, code, tag) and start in self._entries_of(unit):
+        for code, distance in self._shapes_of(unit).get(tag, ()):
+            start = position - distance - len(code)
+            if self._text.startswith(code, max(start, 0)) and start in self._entries_of(unit):
                 return unit.get_DIE_from_refaddr(start)
         return None
+
+    def _shapes_of(self, unit: Any) -> dict[str, list[tuple[bytes, int]]]:
+        """For each tag, how its entries may begin: the code they start with, and how far behind it the name is."""
+        key = unit["debug_abbrev_offset"]
+        if key not in self._shapes:
+            self._shapes[key] = _shapes(unit)
+        return self._shapes[key]
 
     def _entries_of(self, unit: Any) -> frozenset[int]:
         """Where the entries directly below the unit's own begin."""
@@ -207,21 +219,38 @@ class DebugTypes:
                 continue  # the next unit may be whole
 
 
-def _starts_with_name(unit: Any, code: int, tag: str) -> bool:
-    try:
-        declaration = unit.get_abbrev_table().get_abbrev(code).decl
-    except DAMAGE:
-        return False
-    first = next(iter(declaration["attr_spec"]), None)
-    named = first is not None and first["name"] == "DW_AT_name" and first["form"] == "DW_FORM_strp"
-    return named and declaration["tag"] == tag
+def _shapes(unit: Any) -> dict[str, list[tuple[bytes, int]]]:
+    table, found = unit.get_abbrev_table(), dict[str, list[tuple[bytes, int]]]()
+    for code in range(1, _MOST_CODES):
+        try:
+            declaration = table.get_abbrev(code).decl
+        except LookupError:
+            break  # compilers count them from 1 upwards
+        distance = _distance_of_name(declaration["attr_spec"])
+        if distance is not None:
+            found.setdefault(declaration["tag"], []).append((_leb128(code), distance))
+    return found
 
 
-def _code(raw: bytes) -> int | None:
-    """The unsigned LEB128 number that is exactly these bytes."""
-    if raw[-1] & 0x80 or not all(byte & 0x80 for byte in raw[:-1]):
-        return None
-    return sum((byte & 0x7F) << (7 * at) for at, byte in enumerate(raw))
+def _distance_of_name(attributes: Any) -> int | None:
+    """How many bytes of other attributes lie before a name by reference; `None` when their size varies."""
+    distance = 0
+    for attribute in attributes:
+        if attribute["name"] == "DW_AT_name":
+            return distance if attribute["form"] == "DW_FORM_strp" else None
+        size = _FIXED.get(attribute["form"])
+        if size is None:
+            return None
+        distance += size
+    return None
+
+
+def _leb128(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*out, number])
 
 
 def _occurrences(text: bytes, wanted: bytes) -> Iterator[int]:
@@ -307,6 +336,8 @@ def _size(kind: Any, depth: int) -> int:
     size = _number(kind, "DW_AT_byte_size")
     if size is not None:
         return size
+    if kind.tag == "DW_TAG_pointer_type":
+        return int(kind.cu["address_size"])  # clang leaves it unsaid
     if kind.tag != "DW_TAG_array_type":
         return 0
     total = _size(_stripped(kind.get_DIE_from_attribute("DW_AT_type")), depth + 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from triage.errors import EnvironmentLacks, InputError
-from triage.runtimes.php.measure import Measured, measure, wanted_constants
+from triage.runtimes.php.measure import Measured, hand_kept, measure, wanted_constants
 from triage.symbols.dwarf import DebugTypes
 
 _SECONDS = 120
@@ -42,7 +42,7 @@ def layout_table(headers: Path, *, zts: bool, compiler: Sequence[str] = ("gcc",)
     version = constants["PHP_VERSION_ID"]
     minor = f"{version // 10000}.{version // 100 % 100}"
     structs = {name: _entry(measured) for name, measured in measure(types).items()}
-    structs |= _private().get(minor, {})
+    structs |= hand_kept().get(minor, {})
     return {
         "version": f"{minor}-{'zts' if zts else 'nts'}",
         "consts": dict(sorted(constants.items())),
@@ -62,25 +62,15 @@ def _entry(measured: Measured) -> dict[str, Any]:
     return {"size": measured.size, "fields": {name: list(place) for name, place in measured.fields.items()}}
 
 
-def _private() -> dict[str, dict[str, Any]]:
-    """Structures that no header declares, kept by hand: the memory manager's.
-
-    They even move within a minor version, so what reads them checks them against the core itself.
-    """
-    text = resources.files(__package__).joinpath("private.json").read_text("utf-8")
-    data: dict[str, dict[str, Any]] = json.loads(text)
-    return data
-
-
 def _compile(headers: Path, target: Path, *, zts: bool, compiler: Sequence[str]) -> None:
     folders = [f"-I{headers / name}" for name in (".", "main", "Zend", "TSRM")]
     command = [*compiler, *_FLAGS, *(_ZTS if zts else ()), *folders, "-x", "c", "-c", "-", "-o", str(target)]
     try:
-        done = subprocess.run(
-            command, input=_source(), capture_output=True, text=True, timeout=_SECONDS, check=False
-        )
+        done = subprocess.run(command, input=_source(), capture_output=True, text=True, timeout=_SECONDS, check=False)
     except FileNotFoundError as error:
-        raise EnvironmentLacks(f"{compiler[0]} is not installed", help="As root: apt install gcc libc6-dev") from error
+        raise EnvironmentLacks(
+            f"{compiler[0]} is not installed", help="As root: apt install gcc libc6-dev"
+        ) from error
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
         raise InputError("not-headers", f"{headers} cannot be compiled: {' / '.join(lines[:2])}")
@@ -89,7 +79,7 @@ def _compile(headers: Path, target: Path, *, zts: bool, compiler: Sequence[str])
 def _source() -> str:
     """The type-only C file, with the value of each known macro as a member of an enumeration."""
     lines = [resources.files(__package__).joinpath("donor.c").read_text("utf-8"), f"enum {_ENUM} {{"]
-    for name in wanted_constants():
+    for name in sorted(wanted_constants()):
         lines += [f"#ifdef {name}", f"{_PREFIX}{name} = {name},", "#endif"]
     return "\n".join([*lines, "};\n"])
 
@@ -98,3 +88,12 @@ def _opcodes(headers: Path) -> dict[str, str]:
     text = (headers / "Zend" / "zend_vm_opcodes.h").read_text("utf-8")
     found = {int(number): name for name, number in _OPCODE.findall(text)}
     return {str(number): found[number] for number in sorted(found)}
+
+
+def render_parts(parts: Mapping[str, Mapping[str, Any]]) -> str:
+    """The text of a file with some structures of each minor version: `{"8.2": {NAME: {"size":, "fields":}}}`."""
+    versions = []
+    for version, structs in parts.items():
+        lines = [f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in structs.items()]
+        versions.append(f"{json.dumps(version)}: {{\n" + ",\n".join(lines) + "}")
+    return "{\n" + ",\n".join(versions) + "\n}\n"

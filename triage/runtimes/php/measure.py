@@ -1,7 +1,7 @@
 """Which of PHP's structures are read, and their offsets measured from debug information.
 
-`structs.json` names each structure's C type and its fields: those of all versions together, so a
-version has only some of them.
+`structs.json` names each structure's C type and its fields: those that it has had in every version
+since 7.0, and those that only some versions or configurations have.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ Fields = dict[str, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A structure that is read: its name in C, and the fields."""
+    """A structure that is read: its name in C, the fields it has in every version, and all others."""
 
     type: str
-    fields: tuple[str, ...]
+    always: frozenset[str]
+    sometimes: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +47,42 @@ def edition() -> str:
     return _data()[0]
 
 
-def wanted_structures() -> dict[str, Wanted]:
+@cache
+def wanted_structures() -> Mapping[str, Wanted]:
     """The structures by the name they have in the layout files."""
-    structs = _data()[1]["structs"]
-    return {name: Wanted(entry["type"], tuple(" ".join(entry["fields"]).split())) for name, entry in structs.items()}
+    return {
+        name: Wanted(entry["type"], _words(entry["always"]), _words(entry["sometimes"]))
+        for name, entry in _data()[1]["structs"].items()
+    }
 
 
-def wanted_constants() -> tuple[str, ...]:
+def wanted_constants() -> frozenset[str]:
     """Names of the macros whose values are kept."""
-    return tuple(" ".join(_data()[1]["constants"]).split())
+    return _words(_data()[1]["constants"])
+
+
+def _words(lines: list[str]) -> frozenset[str]:
+    return frozenset(" ".join(lines).split())
+
+
+def hand_kept() -> dict[str, dict[str, Any]]:
+    """Structures that no header declares, by minor version: the memory manager's.
+
+    They even move within a minor version, so what reads them checks them against the core itself.
+    """
+    text = resources.files(__package__).joinpath("private.json").read_text("utf-8")
+    data: dict[str, dict[str, Any]] = json.loads(text)
+    return data
+
+
+def is_kept_by_hand(struct: str) -> bool:
+    """Whether the layout files have this structure from `private.json`."""
+    return struct in _hand_kept_names()
+
+
+@cache
+def _hand_kept_names() -> frozenset[str]:
+    return frozenset(name for structs in hand_kept().values() for name in structs)
 
 
 def measure(types: DebugTypes) -> dict[str, Measured]:
@@ -68,7 +96,7 @@ def _measured(types: DebugTypes, wanted: Wanted) -> Measured | None:
     if structure is None:
         return None
     try:
-        places = {field: structure.place(field) for field in sorted(wanted.fields)}
+        places = {field: structure.place(field) for field in sorted(wanted.always | wanted.sometimes)}
     except DAMAGE:
         return None  # half a structure would be taken for one that lacks fields
     return Measured(structure.size, {field: place for field, place in places.items() if place is not None})
