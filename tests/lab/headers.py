@@ -1,9 +1,9 @@
-"""Headers of PHP from any Debian release, unpacked into the user's cache: nothing is installed.
+"""Headers of PHP from any Debian release, and a cross compiler, unpacked below the user's cache.
 
-apt gets its own lists, cache and sources in a folder of its own, so neither this system's packages
-nor its apt are touched, and no root is needed.
+apt gets lists, cache and sources of its own, so neither this system's packages nor its apt are
+touched, and no root is needed.
 
-    python -m tests.lab.headers         fetch those that the tests compare
+    python -m tests.lab.headers         fetch what the tests compare
 """
 
 from __future__ import annotations
@@ -21,19 +21,18 @@ from tests.lab.suites import MIRROR, CannotMake, folder
 _SECONDS = 300
 # Suites whose security updates lie in an archive of their own, beside the main one.
 _WITH_SECURITY = ("bullseye", "bookworm", "trixie")
+_CROSS = (
+    *("gcc-12-aarch64-linux-gnu", "cpp-12-aarch64-linux-gnu", "binutils-aarch64-linux-gnu"),
+    *("libgcc-12-dev-arm64-cross", "libc6-dev-arm64-cross", "linux-libc-dev-arm64-cross"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """The PHP that a Debian suite ships the headers of."""
+    """The minor version of PHP whose headers a Debian suite has."""
 
     suite: str
     php: str
-
-    @property
-    def package(self) -> str:
-        """The package with the headers."""
-        return f"php{self.php}-dev"
 
 
 HEADERS = (
@@ -44,36 +43,52 @@ HEADERS = (
 )
 
 
-def fetch(headers: Headers, architecture: str | None = None) -> Path:
-    """The folder that holds `main/php.h`, as Debian's package for an architecture has it; fetched once.
+def fetch(headers: Headers, architecture: str = "amd64") -> Path:
+    """The folder that holds `main/php.h`, from Debian's package for an architecture; fetched once.
 
     Raises:
         CannotMake: without apt, or when the package cannot be had.
     """
-    return header_tree(unpack(headers.suite, headers.package, architecture))
+    package = f"php{headers.php}-dev"
+    place = unpack(headers.suite, f"{package}-{architecture}", (package,), architecture)
+    return header_tree(place)
 
 
 def header_tree(place: Path) -> Path:
-    """The header tree in an unpacked package.
+    """The header tree at or below a folder, be it an unpacked package or the tree itself.
 
     Raises:
         CannotMake: when there is none.
     """
-    trees = sorted(place.glob("usr/include/php/*/main/php.h"))
+    trees = sorted(place.glob("usr/include/php/*/main/php.h")) or sorted(place.glob("main/php.h"))
     if not trees:
         raise CannotMake(f"{place} holds no headers of PHP")
     return trees[-1].parent.parent
 
 
-def unpack(suite: str, package: str, architecture: str | None = None) -> Path:
-    """The folder with the contents of a suite's package: made once, kept in the user's cache.
-
-    `architecture` is Debian's word for it, such as `arm64`; this machine's when not given.
+def cross_compiler() -> tuple[str, ...]:
+    """A command that compiles C for aarch64 on x86-64.
 
     Raises:
-        CannotMake: when apt cannot fetch it.
+        CannotMake: when the packages cannot be had, or do not run here.
     """
-    place = folder().parent / "headers" / suite / (f"{package}:{architecture}" if architecture else package)
+    root = unpack("bookworm", "gcc-aarch64", _CROSS, "amd64")
+    libraries = root / "usr/lib/x86_64-linux-gnu"
+    command = ("env", f"LD_LIBRARY_PATH={libraries}", str(root / "usr/bin/aarch64-linux-gnu-gcc-12"))
+    with tempfile.TemporaryDirectory() as work:
+        source = Path(work, "empty.c")
+        source.write_text("#include <stddef.h>\n")
+        _run([*command, "-c", str(source)], Path(work), dict(os.environ))
+    return command
+
+
+def unpack(suite: str, name: str, packages: tuple[str, ...], architecture: str) -> Path:
+    """The folder `name` with the contents of a suite's packages: made once, kept in the user's cache.
+
+    Raises:
+        CannotMake: when apt cannot fetch them.
+    """
+    place = folder().parent / "headers" / suite / name
     if place.is_dir():
         return place
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
@@ -81,10 +96,10 @@ def unpack(suite: str, package: str, architecture: str | None = None) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as work:
         try:
-            fresh = _download(Path(work, "new"), package, _sources(suite), architecture)
+            fresh = _download(Path(work, "new"), packages, _sources(suite), architecture)
         except CannotMake:
             # Of a release past its life, the security archive's index may name files no longer there.
-            fresh = _download(Path(work, "old"), package, _sources(suite)[:1], architecture)
+            fresh = _download(Path(work, "old"), packages, _sources(suite)[:1], architecture)
         try:
             fresh.rename(place)
         except OSError:
@@ -101,22 +116,23 @@ def _sources(suite: str) -> list[str]:
     return lines
 
 
-def _download(work: Path, package: str, sources: list[str], architecture: str | None) -> Path:
+def _download(work: Path, packages: tuple[str, ...], sources: list[str], architecture: str) -> Path:
     environment = _apt(work, sources, architecture)
     _run(["apt-get", "-q", "update"], work, environment)
-    _run(["apt-get", "-q", "download", package], work, environment)
-    (archive,) = work.glob(f"{package}_*.deb")
-    _run(["dpkg-deb", "-x", str(archive), "files"], work, environment)
+    _run(["apt-get", "-q", "download", *packages], work, environment)
+    for archive in sorted(work.glob("*.deb")):
+        _run(["dpkg-deb", "-x", str(archive), "files"], work, environment)
     return work / "files"
 
 
-def _apt(work: Path, sources: list[str], architecture: str | None) -> dict[str, str]:
+def _apt(work: Path, sources: list[str], architecture: str) -> dict[str, str]:
     """An environment in which apt knows only these sources and writes only below `work`."""
     for name in ("lists/partial", "cache/archives/partial", "none"):
         (work / name).mkdir(parents=True)
     (work / "status").touch()
     (work / "sources.list").write_text("\n".join(sources) + "\n")
     options = {
+        "APT::Architecture": architecture,
         "Dir::Etc::sourcelist": work / "sources.list",
         "Dir::Etc::sourceparts": work / "none",
         "Dir::Etc::preferences": work / "none/preferences",
@@ -129,8 +145,6 @@ def _apt(work: Path, sources: list[str], architecture: str | None) -> dict[str, 
         "APT::Sandbox::User": "root",  # the folder may be closed to apt's own user
         "Debug::NoLocking": "true",
     }
-    if architecture:
-        options["APT::Architecture"] = architecture
     config = work / "apt.conf"
     config.write_text("".join(f'{name} "{value}";\n' for name, value in options.items()))
     return {**os.environ, "APT_CONFIG": str(config), "LC_ALL": "C.UTF-8"}
@@ -153,4 +167,5 @@ def _run(argv: list[str], work: Path, environment: dict[str, str]) -> None:
 
 if __name__ == "__main__":
     for each in HEADERS:
-        print(each.package, fetch(each), file=sys.stderr)
+        print(each.suite, fetch(each), fetch(each, "arm64"), file=sys.stderr)
+    print(*cross_compiler(), file=sys.stderr)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from triage.errors import EnvironmentLacks, InputError
-from triage.runtimes.php.measure import Measured, hand_kept, measure, wanted_constants
+from triage.runtimes.php.measure import Measured, hand_kept, measure, wanted_constants, wanted_structures
 from triage.symbols.dwarf import DebugTypes
 
 _SECONDS = 120
@@ -36,12 +36,14 @@ def layout_table(headers: Path, *, zts: bool, compiler: Sequence[str] = ("gcc",)
     """
     with tempfile.TemporaryDirectory() as work:
         made = Path(work, "donor.o")
-        _compile(headers, made, zts=zts, compiler=compiler)
+        compile_types(headers, made, zts=zts, compiler=compiler)
         types = DebugTypes(made)
     constants = {name.removeprefix(_PREFIX): value for name, value in types.enumerators(f"enum {_ENUM}").items()}
-    version = constants["PHP_VERSION_ID"]
+    version = constants.get("PHP_VERSION_ID")
+    if version is None:
+        raise InputError("not-headers", f"{headers} does not say which PHP it is of")
     minor = f"{version // 10000}.{version // 100 % 100}"
-    structs = {name: _entry(measured) for name, measured in measure(types).items()}
+    structs = {name: _entry(name, found) for name, found in measure(types).items()}
     structs |= hand_kept().get(minor, {})
     return {
         "version": f"{minor}-{'zts' if zts else 'nts'}",
@@ -58,15 +60,29 @@ def render(table: Mapping[str, Any]) -> str:
     return "{" + ",\n".join(heads) + ',\n"structs": {\n' + ",\n".join(structs) + "\n}}\n"
 
 
-def _entry(measured: Measured) -> dict[str, Any]:
-    return {"size": measured.size, "fields": {name: list(place) for name, place in measured.fields.items()}}
+def _entry(name: str, found: Measured) -> dict[str, Any]:
+    lost = wanted_structures()[name].always - found.fields.keys()
+    if lost:
+        moved = f'move them to "sometimes" in structs.json: {", ".join(sorted(lost))}'
+        raise InputError("fields-lost", f"{name} no longer has fields that every version had; {moved}")
+    return {"size": found.size, "fields": {field: list(place) for field, place in found.fields.items()}}
 
 
-def _compile(headers: Path, target: Path, *, zts: bool, compiler: Sequence[str]) -> None:
+def compile_types(
+    headers: Path, target: Path, *, zts: bool, compiler: Sequence[str] = ("gcc",), output: Sequence[str] = ("-c",)
+) -> None:
+    """Compile a file that holds nothing but the types, and their debug information, into `target`.
+
+    `output` says what kind of file that is: an object, or with other options a program or library.
+
+    Raises:
+        EnvironmentLacks: when there is no such compiler.
+        InputError: `not-headers`, when it does not compile.
+    """
     folders = [f"-I{headers / name}" for name in (".", "main", "Zend", "TSRM")]
-    command = [*compiler, *_FLAGS, *(_ZTS if zts else ()), *folders, "-x", "c", "-c", "-", "-o", str(target)]
+    command = [*compiler, *_FLAGS, *(_ZTS if zts else ()), *folders, *output, "-x", "c", "-", "-o", str(target)]
     try:
-        done = subprocess.run(command, input=_source(), capture_output=True, text=True, timeout=_SECONDS, check=False)
+        done = subprocess.run(command, input=source(), capture_output=True, text=True, timeout=_SECONDS, check=False)
     except FileNotFoundError as error:
         raise EnvironmentLacks(
             f"{compiler[0]} is not installed", help="As root: apt install gcc libc6-dev"
@@ -76,8 +92,8 @@ def _compile(headers: Path, target: Path, *, zts: bool, compiler: Sequence[str])
         raise InputError("not-headers", f"{headers} cannot be compiled: {' / '.join(lines[:2])}")
 
 
-def _source() -> str:
-    """The type-only C file, with the value of each known macro as a member of an enumeration."""
+def source() -> str:
+    """The C file that names the types, with the value of each known macro as a member of an enumeration."""
     lines = [resources.files(__package__).joinpath("donor.c").read_text("utf-8"), f"enum {_ENUM} {{"]
     for name in sorted(wanted_constants()):
         lines += [f"#ifdef {name}", f"{_PREFIX}{name} = {name},", "#endif"]

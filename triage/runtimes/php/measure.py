@@ -14,7 +14,7 @@ from hashlib import sha256
 from importlib import resources
 from typing import Any
 
-from triage.symbols.dwarf import DAMAGE, DebugTypes
+from triage.symbols.dwarf import DebugTypes
 
 Fields = dict[str, tuple[int, int]]
 
@@ -93,10 +93,5 @@ def measure(types: DebugTypes) -> dict[str, Measured]:
 
 def _measured(types: DebugTypes, wanted: Wanted) -> Measured | None:
     structure = types.structure(wanted.type)
-    if structure is None:
-        return None
-    try:
-        places = {field: structure.place(field) for field in sorted(wanted.always | wanted.sometimes)}
-    except DAMAGE:
-        return None  # half a structure would be taken for one that lacks fields
-    return Measured(structure.size, {field: place for field, place in places.items() if place is not None})
+    places = structure.places(sorted(wanted.always | wanted.sometimes)) if structure is not None else None
+    return None if structure is None or places is None else Measured(structure.size, places)
