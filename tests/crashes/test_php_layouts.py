@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab import layouts
 from tests.lab.headers import HEADERS, Headers, cross_compiler, fetch
 from tests.lab.layouts import shipped_file, shipped_parts, unlike
 from tests.lab.suites import CannotMake
@@ -132,6 +133,34 @@ def library(tree: Path, target: Path, *, zts: bool) -> Located:
     """A shared library with PHP's structures in its debug information, as a linker leaves it."""
     compile_types(tree, target, zts=zts, output=("-shared", "-nostdlib", "-fPIC", "-Wl,--build-id"))
     return Located(Symbols.FULL, ElfFile(target))
+
+
+def test_the_script_says_what_differs_and_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree, compiler = lab(lambda: fetch(Headers("bookworm", "8.2"))), lab(cross_compiler)
+    arm = lab(lambda: fetch(Headers("bookworm", "8.2"), "arm64"))
+    files = [shipped_file("8.2-nts"), shipped_file("8.2-zts"), shipped_file("8.2-nts").parent.parent / "aarch64.json"]
+    shipped = [path.read_text() for path in files]
+    (tmp_path / "layouts").mkdir()
+    monkeypatch.setattr(layouts, "_DATA", tmp_path)
+    copies = [tmp_path / "layouts" / "8.2-nts.json", tmp_path / "layouts" / "8.2-zts.json", tmp_path / "aarch64.json"]
+    for copy, text in zip(copies, shipped, strict=True):
+        copy.write_text(text.replace('"global_stat": [256, ', '"global_stat": [255, '))
+    line = "structs.sapi_globals.fields.global_stat: [255, 144] -> [256, 144]\n"
+
+    assert layouts.main([str(tree)]) == 1
+    assert capsys.readouterr().out == f"8.2-nts: {line}8.2-zts: {line}"
+    assert layouts.main([str(tree), "--write"]) == 0
+    on_arm = [str(arm), "--target", "aarch64", "--compiler", " ".join(compiler)]
+    assert layouts.main(on_arm) == 1
+    assert layouts.main([*on_arm, "--write"]) == 0
+    assert layouts.main([str(tree)]) == layouts.main(on_arm) == 0
+    written = [copy.read_text() for copy in copies]
+    assert written[:2] == shipped[:2]
+    assert json.loads(written[2])["8.2"] == json.loads(shipped[2])["8.2"]
+    assert layouts.main([str(tmp_path)]) == 3
+    assert capsys.readouterr().err.endswith(f"scripts/layouts: {tmp_path} holds no headers of PHP\n")
 
 
 def test_what_is_not_phps_headers_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from triage.runtimes.php.donor import layout_table, render, render_parts
 
 Table = dict[str, Any]
 _DATA = Path(str(resources.files("triage.runtimes.php")))
-_AARCH64 = _DATA / "aarch64.json"
 
 
 def shipped_file(key: str) -> Path:
@@ -28,7 +27,7 @@ def shipped_file(key: str) -> Path:
 
 def shipped_parts() -> dict[str, Table]:
     """The structures that differ on aarch64, by minor version."""
-    parts: dict[str, Table] = json.loads(_AARCH64.read_text())
+    parts: dict[str, Table] = json.loads((_DATA / "aarch64.json").read_text())
     return parts
 
 
@@ -67,7 +66,7 @@ def aarch64(tables: Sequence[Table], *, write: bool) -> list[str]:
         lines += [f"{table['version']}: {line}" for line in differences(parts.get(minor, {}), new)]
         parts[minor] = new
     if write:
-        _AARCH64.write_text(render_parts(dict(sorted(parts.items()))))
+        (_DATA / "aarch64.json").write_text(render_parts(dict(sorted(parts.items()))))
     return lines
 
 
@@ -77,9 +76,9 @@ TARGETS: dict[str, tuple[str, Callable[..., list[str]]]] = {
 }
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """0 when all tables are as shipped (or were written), 1 when one differs, 3 when something is lacking."""
-    options = _parser().parse_args()
+    options = _parser().parse_args(arguments)
     architecture, compare = TARGETS[options.target]
     try:
         trees = [header_tree(Path(name)) for name in options.headers]

@@ -68,7 +68,7 @@ def test_every_layout_is_of_its_own_version() -> None:
 
 @pytest.mark.parametrize(
     "version",
-    ["9.0.0", "8.99.1", "5.6.40", "8", "", "x.y", "8.2-dev", "8.02.1", "../8.2", "８.2", "8.2\n", "8" * 999],
+    ["9.0.0", "8.99.1", "5.6.40", "8", "", "x.y", "8.2-dev", "8.02.1", "../8.2", "\uff18.2", "8.2\n", "8" * 999],
 )
 def test_no_neighbours_table_for_an_unknown_version(version: str) -> None:
     assert layout_for(version, zts=False) is None
