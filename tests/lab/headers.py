@@ -25,6 +25,8 @@ _CROSS = (
     *("gcc-12-aarch64-linux-gnu", "cpp-12-aarch64-linux-gnu", "binutils-aarch64-linux-gnu"),
     *("libgcc-12-dev-arm64-cross", "libc6-dev-arm64-cross", "linux-libc-dev-arm64-cross"),
 )
+# What could not be had in this run, and why: without a network, each attempt takes its time.
+_refused: dict[Path, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,16 @@ def unpack(suite: str, name: str, packages: tuple[str, ...], architecture: str) 
     place = folder().parent / "headers" / suite / name
     if place.is_dir():
         return place
+    if place in _refused:
+        raise CannotMake(_refused[place])
+    try:
+        return _make(place, suite, packages, architecture)
+    except CannotMake as reason:
+        _refused[place] = str(reason)
+        raise
+
+
+def _make(place: Path, suite: str, packages: tuple[str, ...], architecture: str) -> Path:
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise CannotMake("packages can only be fetched where there is apt")
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -142,6 +154,8 @@ def _apt(work: Path, sources: list[str], architecture: str) -> dict[str, str]:
         "Dir::Cache": work / "cache",
         # A mirror that stands still is fine: nothing here is served to anybody.
         "Acquire::Check-Valid-Until": "false",
+        "Acquire::Retries": "1",
+        "APT::Update::Error-Mode": "any",
         "APT::Sandbox::User": "root",  # the folder may be closed to apt's own user
         "Debug::NoLocking": "true",
     }
