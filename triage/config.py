@@ -41,6 +41,12 @@ def data_folder() -> Path:
     return Path(base) / "triage"
 
 
+def cache_folder() -> Path:
+    """The XDG cache folder of this program, for what can be made again. Not created here."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "triage"
+
+
 def store_url(chosen: str | None) -> str:
     """The store's URL: `--store`, else TRIAGE_STORE, else SQLite in the data folder.
 

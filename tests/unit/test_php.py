@@ -70,7 +70,10 @@ def test_every_layout_is_of_its_own_version() -> None:
         assert layout.version_id // 100 == major * 100 + small
 
 
-@pytest.mark.parametrize("version", ["9.0.0", "8.99.1", "5.6.40", "8", "", "x.y", "8.2-dev"])
+@pytest.mark.parametrize(
+    "version",
+    ["9.0.0", "8.99.1", "5.6.40", "8", "", "x.y", "8.2-dev", "8.02.1", "../8.2", "\uff18.2", "8.2\n", "8" * 999],
+)
 def test_no_neighbours_table_for_an_unknown_version(version: str) -> None:
     assert layout_for(version, zts=False) is None
 
@@ -78,6 +81,31 @@ def test_no_neighbours_table_for_an_unknown_version(version: str) -> None:
 def test_suffixes_of_a_version_do_not_matter() -> None:
     found = [layout_for(version, zts=False) for version in ("8.2.36-1+deb12u1", "8.2", "8.2.0RC1")]
     assert [layout.key for layout in found if layout is not None] == ["8.2-nts"] * 3
+
+
+def test_on_aarch64_a_smaller_struct_stat_moves_what_follows_it() -> None:
+    for key in known_versions():
+        minor, mode = key.rsplit("-", 1)
+        here = layout_for(minor, zts=mode == "zts")
+        there = layout_for(minor, zts=mode == "zts", machine="aarch64")
+        assert here is not None
+        assert there is not None
+        # Linux: 144 bytes on x86-64, 128 on aarch64.
+        assert (here.place("sapi_globals", "global_stat"), there.place("sapi_globals", "global_stat")) == (
+            (256, 144), (256, 128),
+        )  # fmt: skip
+        moved = {
+            name: place[0] - there.offset("sapi_globals", name)
+            for name, place in (here.places("sapi_globals") or {}).items()
+        }
+        assert moved == {name: 16 * (here.offset("sapi_globals", name) > 256) for name in moved}
+        assert here.size("basic_globals") - there.size("basic_globals") == 32  # two of them
+        assert here.places("executor_globals") == there.places("executor_globals")
+
+
+@pytest.mark.parametrize("machine", ["riscv64", "i386", None, ""])
+def test_no_layout_for_a_machine_never_measured(machine: str | None) -> None:
+    assert layout_for("8.2.36", zts=False, machine=machine) is None
 
 
 # --- values

@@ -24,12 +24,14 @@ _LINKS = 40
 class Located:
     """What was found for one module. `file` is set only for the build that crashed.
 
-    `verified` is false when the core holds no build-id to compare with.
+    `verified` is false when the core holds no build-id to compare with. `debug` is the separate file
+    with debug information that is filed under the module's build-id.
     """
 
     symbols: Symbols
     file: ElfFile | None
     verified: bool = True
+    debug: Path | None = None
 
 
 class Finder:
@@ -53,15 +55,14 @@ class Finder:
     def _search(self, module: MappedModule) -> Located:
         on_disk = self._open(resolve(self._sysroot, module.path))
         by_id = self._by_build_id(module.build_id)
+        debug = self._debug_file(module.build_id)
         if on_disk is None and by_id is None:
-            return Located(Symbols.MISSING, None)
+            return Located(Symbols.MISSING, None, debug=debug)
         if on_disk is not None and module.build_id in (None, on_disk.build_id):
-            debug = self._debug_file(module.build_id)
-            return Located(_grade(on_disk, debug), on_disk, module.build_id is not None)
+            return Located(_grade(on_disk, debug), on_disk, module.build_id is not None, debug)
         if by_id is not None:
-            debug = self._debug_file(module.build_id)
-            return Located(_grade(by_id, debug), by_id)
-        return Located(Symbols.MISMATCH, None)
+            return Located(_grade(by_id, debug), by_id, debug=debug)
+        return Located(Symbols.MISMATCH, None, debug=debug)
 
     def _by_build_id(self, build_id: str | None) -> ElfFile | None:
         """The program itself, kept under its build-id in one of the debug folders."""

@@ -1,15 +1,20 @@
 """Where PHP's structures keep their fields, per version: facts measured from DWARF, kept as data.
 
-One file a version and threading mode in `layouts/`, made by `scripts/layouts`.
+One file a version and threading mode in `layouts/`, made by `scripts/layouts` for x86-64. On aarch64
+only the structures that hold a `struct stat` differ; they are in `aarch64.json`, by minor version.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache, cached_property
 from importlib import resources
 from typing import Any
+
+_MINOR = re.compile(r"([1-9][0-9]?\.[0-9]{1,2})(?:\.|\Z)", re.ASCII)
+_MEASURED = "x86_64"
 
 
 class Layout:
@@ -17,6 +22,7 @@ class Layout:
 
     def __init__(self, key: str, table: Mapping[str, Any]) -> None:
         self.key = key
+        self._table = table
         self._fields: dict[tuple[str, str], tuple[int, int]] = {
             (struct, name): (place[0], place[1])
             for struct, entry in table["structs"].items()
@@ -47,6 +53,11 @@ class Layout:
         """Size of a structure."""
         return self._sizes[struct]
 
+    def places(self, struct: str) -> dict[str, tuple[int, int]] | None:
+        """Every field of a structure as `{name: (offset, size)}`; `None` when this version has no such structure."""
+        entry = self._table["structs"].get(struct)
+        return None if entry is None else {name: (place[0], place[1]) for name, place in entry["fields"].items()}
+
     def constant(self, name: str) -> int:
         """A constant of the headers; 0 for a flag this version does not know."""
         return self._constants.get(name, 0)
@@ -63,22 +74,45 @@ class Layout:
         """The number of a VM instruction, `None` when this version lacks it."""
         return self._opcode_numbers.get(name)
 
+    def replacing(self, structs: Mapping[str, Any]) -> Layout:
+        """This layout with some structures described anew, each whole, in the form of the layout files."""
+        return Layout(self.key, {**self._table, "structs": {**self._table["structs"], **structs}})
+
 
 @cache
 def known_versions() -> tuple[str, ...]:
     """The keys there are, such as `8.2-nts`, oldest first."""
     found = (path.name for path in resources.files(__package__).joinpath("layouts").iterdir())
-    return tuple(sorted(name.removesuffix(".json") for name in found if name.endswith(".json")))
+    return tuple(sorted((name.removesuffix(".json") for name in found if name.endswith(".json")), key=_age))
 
 
-@cache
-def layout_for(version: str, *, zts: bool) -> Layout | None:
-    """The layout for a PHP version such as `8.2.36`; `None` for a minor version never measured.
+def _age(key: str) -> tuple[int, int, str]:
+    minor, _, mode = key.partition("-")
+    first, _, second = minor.partition(".")
+    return int(first), int(second), mode
+
+
+def layout_for(version: str, *, zts: bool, machine: str | None = _MEASURED) -> Layout | None:
+    """The layout for a PHP version such as `8.2.36`; `None` for a minor version or machine never measured.
 
     A neighbour's table is never taken instead: some offsets move back and forth between versions.
     """
-    key = f"{'.'.join(version.split('.')[:2])}-{'zts' if zts else 'nts'}"
-    if key not in known_versions():
+    minor = _MINOR.match(version)
+    return _load(minor[1], "zts" if zts else "nts", machine) if minor else None
+
+
+@cache
+def _load(minor: str, mode: str, machine: str | None) -> Layout | None:
+    key = f"{minor}-{mode}"
+    table = _data(f"layouts/{key}.json")
+    if table is None or machine not in (_MEASURED, "aarch64"):
         return None
-    text = resources.files(__package__).joinpath("layouts", f"{key}.json").read_text("utf-8")
-    return Layout(key, json.loads(text))
+    layout = Layout(key, table)
+    return layout if machine == _MEASURED else layout.replacing(_data(f"{machine}.json")[minor])
+
+
+def _data(name: str) -> Any:
+    try:
+        return json.loads(resources.files(__package__).joinpath(name).read_text("utf-8"))
+    except FileNotFoundError:
+        return None  # a version never measured
