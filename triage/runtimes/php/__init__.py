@@ -55,7 +55,7 @@ class PhpProcess:
         self._reader = Reader(core.memory, php.layout)
         self._limit = script_frames
         self._values = values
-        self._warnings: list[str] = []
+        self._warnings: list[str] = list(php.warnings)
 
     def read(self, *, heap: bool = True) -> Reading:
         """Stack, names and facts; whatever cannot be read is missing and named in the warnings.

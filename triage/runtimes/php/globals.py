@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from triage.corefile import CoreFile
 from triage.corefile.modules import MappedModule
 from triage.runtimes.php.layout import Layout, known_versions, layout_for
+from triage.runtimes.php.measured import refine
 from triage.runtimes.php.reader import Reader
 from triage.symbols import Finder
+from triage.symbols.finder import Located
 
 _LOOKS_LIKE_PHP = re.compile(r"/(?:lib)?php[^/]*$|/php-fpm[^/]*$|/frankenphp$")
 _NEEDED = ("executor_globals", "module_registry", "sapi_module")
@@ -47,6 +49,7 @@ class Php:
     zts: bool
     debug: bool
     layout: Layout
+    warnings: tuple[str, ...] = ()
 
     def address(self, name: str) -> int | None:
         """The address of a global structure, `None` when the binary does not export it."""
@@ -79,7 +82,7 @@ def _in_module(core: CoreFile, finder: Finder, module: MappedModule) -> Php | st
     if "module_registry" not in symbols:
         return None
     addresses = {name: symbols[name].address + module.base for name in (*_NEEDED, *_WANTED) if name in symbols}
-    return _identify(core, module, addresses)
+    return _identify(core, located, module, addresses)
 
 
 def _lacking(module: MappedModule, why: str) -> str:
@@ -90,7 +93,7 @@ def _lacking(module: MappedModule, why: str) -> str:
     )
 
 
-def _identify(core: CoreFile, module: MappedModule, addresses: dict[str, int]) -> Php | str:
+def _identify(core: CoreFile, located: Located, module: MappedModule, addresses: dict[str, int]) -> Php | str:
     bootstrap = layout_for(_ANY, zts=False)
     if bootstrap is None:
         raise LookupError(f"the layout table lacks {_ANY}")
@@ -98,13 +101,14 @@ def _identify(core: CoreFile, module: MappedModule, addresses: dict[str, int]) -
     engine = next((e for e in extensions if e.name.lower() in ("core", "standard") and e.version), None)
     if engine is None or engine.version is None:
         return f"PHP's own state was not read: the module list in {module.path} is unreadable or damaged"
-    layout = layout_for(engine.version, zts=engine.zts)
+    layout = layout_for(engine.version, zts=engine.zts, machine=core.machine)
     if layout is None:
         return (
-            f"PHP's own state was not read: no structure table for PHP {engine.version}; "
+            f"PHP's own state was not read: no structure table for PHP {engine.version} on {core.machine}; "
             f"known are {', '.join(known_versions())}"
         )
-    return Php(module, addresses, engine.version, tuple(extensions), engine.zts, engine.debug, layout)
+    layout, doubts = refine(layout, located)
+    return Php(module, addresses, engine.version, tuple(extensions), engine.zts, engine.debug, layout, doubts)
 
 
 def read_extensions(reader: Reader, registry: int) -> list[Extension]:
