@@ -105,7 +105,10 @@ class _Weaver:
         return any(start <= address < end for start, end in self._names.code)
 
     def _is_loop(self, frame: NativeFrame) -> bool:
-        return (not frame.inlined and frame.function in self._names.loops) or self._in_code(frame.pc)
+        name = frame.function
+        if name is None and frame.function_start is not None:
+            name = self._names.functions.get(frame.function_start)
+        return (not frame.inlined and name in self._names.loops) or self._in_code(frame.pc)
 
     def _place(self, frame: NativeFrame) -> None:
         if self._is_loop(frame):

@@ -36,6 +36,7 @@ from triage.model import (
     NativeThread,
     Outcome,
     Runtime,
+    ScriptFrame,
     Signature,
     Status,
     Symbols,
@@ -261,7 +262,9 @@ class _Examination:
             names = Names(loops=reading.loops, code=reading.code, functions=reading.names)
         merged = []
         for thread in threads:
-            script = reading.frames if reading is not None and thread.crashed else ()
+            script: tuple[ScriptFrame, ...] = ()
+            if reading is not None:
+                script = reading.frames if thread.crashed else reading.others.get(thread.id, ())
             woven = merge(thread, script, names)
             if thread.crashed:
                 self._warnings.extend(woven.warnings)

@@ -13,7 +13,8 @@ from triage.model import Runtime, ScriptFrame, Unwinding
 class Reading:
     """All that one interpreter's state told.
 
-    `frames` innermost first. `names` gives names to native functions that no symbol table has
+    `frames` innermost first, those of the crashed thread; `others` those of further threads that
+    run scripts, by thread id. `names` gives names to native functions that no symbol table has
     (absolute start address → name). `loops` are the native functions that run script code: each
     of their frames on the native stack stands for a run of script frames. `code` are the ranges
     of machine code the interpreter made itself (JIT). `unwinding` tells how the native stack goes
@@ -23,6 +24,7 @@ class Reading:
     runtime: Runtime
     frames: tuple[ScriptFrame, ...]
     depth: int
+    others: Mapping[int, tuple[ScriptFrame, ...]] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
     loops: frozenset[str] = frozenset()
     code: tuple[tuple[int, int], ...] = ()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from triage.corefile import CoreFile
 from triage.corefile.elf import PF_X
-from triage.model import HeapCheck, Hook, Opcache, Role, Runtime
+from triage.model import HeapCheck, Hook, Opcache, Role, Runtime, ScriptFrame
 from triage.runtimes.php import facts, ini
 from triage.runtimes.php.callbacks import Callbacks
 from triage.runtimes.php.fibers import FoundFiber, fibers, stacks
@@ -20,6 +20,7 @@ from triage.runtimes.php.names import native_names
 from triage.runtimes.php.naming import constant_expression
 from triage.runtimes.php.opcache import SHARED, opcache, shared_regions
 from triage.runtimes.php.reader import Reader
+from triage.runtimes.php.roots.loop import loop_start
 from triage.runtimes.php.unwind import unwinding
 from triage.runtimes.php.vmstack import VmStack
 from triage.runtimes.protocol import Reading
@@ -28,6 +29,7 @@ from triage.symbols import Finder
 # The second runs one instruction for extensions that bring a loop of their own (pcov, some debuggers).
 LOOPS = frozenset({"execute_ex", "zend_vm_call_opcode_handler"})
 _FIBER_FRAMES = 200
+_OTHER_FRAMES = 200
 
 
 def detect(
@@ -56,6 +58,7 @@ class PhpProcess:
         self._limit = script_frames
         self._values = values
         self._warnings: list[str] = list(php.warnings)
+        self._loop = php.address("execute_ex") or self._unnamed_loop()
 
     def read(self, *, heap: bool = True) -> Reading:
         """Stack, names and facts; whatever cannot be read is missing and named in the warnings.
@@ -85,8 +88,25 @@ class PhpProcess:
             loops=LOOPS,
             code=jit,
             unwinding=unwinding(self._core, self._finder, self._php, self._reader, jit, loops),
+            others=self._others(jit),
             warnings=tuple(dict.fromkeys((*self._warnings, *walk.warnings, *doubts))),
         )
+
+    def _others(self, jit: tuple[tuple[int, int], ...]) -> dict[int, tuple[ScriptFrame, ...]]:
+        """The PHP stacks of the other threads, in a build where each has one."""
+        found: dict[int, tuple[ScriptFrame, ...]] = {}
+        for thread in self._php.threads:
+            php = self._php.for_thread(thread)
+            if php is None or thread == self._core.notes.threads[0].id:
+                continue
+            executor = php.address("executor_globals") or 0
+            current = self._reader.field(executor, "executor_globals", "current_execute_data")
+            stack = VmStack(self._reader, executor, fibers=True)
+            walker = StackReader(
+                self._reader, opline_before_exception=None, jit=jit, stack=stack, values=self._values
+            )
+            found[thread] = walker.walk(current, limit=_OTHER_FRAMES).frames
+        return found
 
     def stack(self) -> Walk:
         """The PHP stack alone."""
@@ -116,15 +136,20 @@ class PhpProcess:
 
     def _walk(self, walker: StackReader) -> Walk:
         if self._php.address("executor_globals") is None:
-            kind = "a thread-safe (ZTS) build" if self._php.zts else "this binary"
-            self._warnings.append(f"the PHP stack was not read: {kind} does not export executor_globals")
+            what = "the crashed thread's record was not found" if self._php.zts else "the executor was not found"
+            self._warnings.append(f"the PHP stack was not read: {what}")
             return Walk((), 0, ())
         return walker.walk(self._executor("current_execute_data"), limit=self._limit)
+
+    def _unnamed_loop(self) -> int | None:
+        file = self._finder.locate(self._php.module).file
+        current = self._executor("current_execute_data")
+        return loop_start(self._reader, file, self._php.module.base, current) if file is not None else None
 
     def _registers(self) -> dict[int, int]:
         """The frame and instruction the VM loop had in registers (GCC, x86-64), if it was running itself."""
         held = self._core.notes.threads[0].registers
-        pc, loop = held.get("rip"), self._php.address("execute_ex")
+        pc, loop = held.get("rip"), self._loop
         module = self._core.module_at(pc) if pc is not None else None
         if pc is None or loop is None or module is None:
             return {}
@@ -183,12 +208,15 @@ class PhpProcess:
         return Frameless(functions, handlers) if functions and handlers else None
 
     def _names(self) -> dict[int, str]:
-        return native_names(
+        found = native_names(
             self._reader,
             self._executor("function_table"),
             self._executor("class_table"),
             self._php.extensions,
         )
+        if self._loop is not None:
+            found.setdefault(self._loop, "execute_ex")
+        return found
 
     def _runtime(self, walk: Walk, jit: tuple[tuple[int, int], ...]) -> Runtime:
         reader, php = self._reader, self._php

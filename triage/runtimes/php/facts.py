@@ -23,7 +23,7 @@ _MESSAGE, _FILE, _LINE = 0, 3, 4
 def sapi(reader: Reader, php: Php) -> str | None:
     """The server interface: `cli`, `fpm-fcgi`, `apache2handler`."""
     at = php.address("sapi_module")
-    return reader.c_string(reader.field(at, "sapi_module", "name")) if at else None
+    return reader.c_string(reader.field(at, "sapi_module", "name")) if at else php.sapi
 
 
 def script(reader: Reader, php: Php) -> str | None:
@@ -37,10 +37,11 @@ def script(reader: Reader, php: Php) -> str | None:
 def request(reader: Reader, php: Php) -> Request | None:
     """Method and path of the HTTP request, `None` outside of one."""
     at = php.address("sapi_globals")
-    method = reader.c_string(reader.field(at, "sapi_globals", "request_info.request_method")) if at else None
-    if at is None or not method:
+    kept = reader.c_string(reader.field(at, "sapi_globals", "request_info.request_method")) if at else None
+    method = kept or (None if at else _server_variable(reader, php, "REQUEST_METHOD"))
+    if not method:
         return None
-    fallback = reader.c_string(reader.field(at, "sapi_globals", "request_info.request_uri"))
+    fallback = reader.c_string(reader.field(at, "sapi_globals", "request_info.request_uri")) if at else None
     return Request(method=method, uri=redact.uri(_server_variable(reader, php, "REQUEST_URI") or fallback))
 
 
