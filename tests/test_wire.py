@@ -36,6 +36,7 @@ from triage.model import (
     Status,
     Symbols,
     Thread,
+    Worker,
 )
 from triage.wire import (
     cluster_to_json,
@@ -65,7 +66,7 @@ FULL = Crash(
         debug=False,
         zts=True,
         script="/srv/index.php",
-        request=Request(method="GET", uri="/cart"),
+        request=Request(method="GET", uri="/cart", variables={"_GET[id]": "string(2)"}),
         extensions=MappingProxyType({"apcu": "5.1.22", "local": None}),
         options={"memory_limit": "1G", "zend_extension": None},
         memory=MemoryUse(used=1, peak=2**40, limit=None),
@@ -92,6 +93,8 @@ FULL = Crash(
                 ),
             ),
         ),
+        worker=Worker(pool="www", started=TIME, requests=3, stage="running"),
+        environment={"LANG": "C", "KEY": "<8 characters>"},
     ),
     threads=(
         Thread(
@@ -182,7 +185,7 @@ FULL_JSON: dict[str, Any] = {
         "debug": False,
         "zts": True,
         "script": "/srv/index.php",
-        "request": {"method": "GET", "uri": "/cart"},
+        "request": {"method": "GET", "uri": "/cart", "variables": {"_GET[id]": "string(2)"}},
         "extensions": {"apcu": "5.1.22", "local": None},
         "options": {"memory_limit": "1G", "zend_extension": None},
         "memory": {"used": 1, "peak": 1099511627776, "limit": None},
@@ -246,6 +249,11 @@ FULL_JSON: dict[str, Any] = {
                 }
             ],
         },
+        "worker": {
+            **{"pool": "www", "started": "2026-03-01T12:30:05+00:00", "requests": 3, "stage": "running"},
+            "request_started": None,
+        },
+        "environment": {"LANG": "C", "KEY": "<8 characters>"},
     },
     "threads": [
         {

@@ -249,10 +249,14 @@ class Thread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The HTTP request being served. The query string is left out: it may hold secrets."""
+    """The HTTP request being served. The query string is left out: it may hold secrets.
+
+    `variables` has the names of what the request brought (`_GET[id]`), with types and lengths.
+    """
 
     method: str | None
     uri: str | None
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,6 +314,21 @@ class LastError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A worker of a process manager (php-fpm), by its own record. Whatever did not verify is `None`.
+
+    `requests` counts those it took, the one it died in included where it had begun; `stage` is what
+    it was doing.
+    """
+
+    pool: str
+    started: datetime | None = None
+    requests: int | None = None
+    stage: str | None = None
+    request_started: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fiber:
     """A fiber of the script and its own stack, innermost frame first.
 
@@ -364,7 +383,8 @@ class Runtime:
     """What the interpreter says of itself.
 
     `callbacks` are functions of the script that the interpreter calls on its own (error handler,
-    shutdown functions), as sentences.
+    shutdown functions), as sentences. `environment` has lengths instead of values, but for
+    variables that are known to hold no secret.
     """
 
     name: str
@@ -385,6 +405,8 @@ class Runtime:
     callbacks: tuple[str, ...] = ()
     opcache: Opcache | None = None
     heap: HeapCheck | None = None
+    worker: Worker | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,3 +77,21 @@ def _short_password(argument: str) -> str | None:
 def uri(value: str | None) -> str | None:
     """A request's path without its query string and fragment."""
     return text(re.split(r"[?#]", value, maxsplit=1)[0]) if value else None
+
+
+_HARMLESS = re.compile(
+    r"LANG(UAGE)?|LC_\w+|TZ|TERM|PATH|PWD|HOME|USER|LOGNAME|SHELL|SHLVL|HOSTNAME|PHP_\w*(VERSION|URL|INI\w*|DIR|CFLAGS)"
+    r"|USE_(ZEND_ALLOC\w*|TRACKED_ALLOC)|MALLOC_\w+|GLIBC_TUNABLES|LD_(LIBRARY_PATH|PRELOAD)|ZEND_\w+|OPCACHE_\w+"
+    r"|FCGI_ROLE|GATEWAY_INTERFACE|SERVER_(SOFTWARE|PROTOCOL|NAME|PORT|ADDR)|REQUEST_(METHOD|SCHEME|TIME)|REDIRECT_STATUS"
+    r"|DOCUMENT_(ROOT|URI)|SCRIPT_(NAME|FILENAME)|CONTENT_(LENGTH|TYPE)|HTTP_(HOST|CONNECTION)|HTTPS|PHP_SELF"
+)
+
+
+def is_harmless(name: str) -> bool:
+    """Whether a variable of that name tells about the machine or the program, never about a person or a key."""
+    return _HARMLESS.fullmatch(name) is not None
+
+
+def variable(name: str, value: str) -> str:
+    """The value of an environment variable where its name says it is harmless, else its length."""
+    return text(value) if is_harmless(name) else f"<{len(value)} characters>"

@@ -212,6 +212,8 @@ def _runtime_to_json(runtime: Runtime) -> Json:
         "callbacks": list(runtime.callbacks),
         "opcache": _maybe(wire_runtime.opcache_to_json, runtime.opcache),
         "heap": _maybe(wire_runtime.heap_to_json, runtime.heap),
+        "worker": _maybe(wire_runtime.worker_to_json, runtime.worker),
+        "environment": dict(runtime.environment),
     }
 
 
@@ -235,6 +237,8 @@ def _runtime_from_json(record: Mapping[str, Any]) -> Runtime:
         callbacks=tuple(record.get("callbacks", ())),
         opcache=_maybe(wire_runtime.opcache_from_json, record.get("opcache")),
         heap=_maybe(wire_runtime.heap_from_json, record.get("heap")),
+        worker=_maybe(wire_runtime.worker_from_json, record.get("worker")),
+        environment=dict(record.get("environment", {})),
     )
 
 
@@ -249,11 +253,11 @@ def _fiber_from_json(record: Mapping[str, Any]) -> Fiber:
 
 
 def _request_to_json(request: Request) -> Json:
-    return {"method": request.method, "uri": request.uri}
+    return {"method": request.method, "uri": request.uri, "variables": dict(request.variables)}
 
 
 def _request_from_json(record: Mapping[str, Any]) -> Request:
-    return Request(method=record["method"], uri=record["uri"])
+    return Request(method=record["method"], uri=record["uri"], variables=dict(record.get("variables", {})))
 
 
 def _memory_to_json(memory: MemoryUse) -> Json:

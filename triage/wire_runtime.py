@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from triage.model import Argument, Confidence, HeapCheck, HeapFault, Hook, Opcache
+from triage.model import Argument, Confidence, HeapCheck, HeapFault, Hook, Opcache, Worker
 
 Json = dict[str, Any]
 _OPCACHE = (
@@ -98,4 +98,27 @@ def _fault_from_json(record: Mapping[str, Any]) -> HeapFault:
         slot=int(record["slot"], 16) if record["slot"] is not None else None,
         bin=record["bin"],
         evidence=tuple(record["evidence"]),
+    )
+
+
+def worker_to_json(worker: Worker) -> Json:
+    """A process manager's worker; times are ISO 8601."""
+    return {
+        "pool": worker.pool,
+        "started": worker.started.isoformat() if worker.started else None,
+        "requests": worker.requests,
+        "stage": worker.stage,
+        "request_started": worker.request_started.isoformat() if worker.request_started else None,
+    }
+
+
+def worker_from_json(record: Mapping[str, Any]) -> Worker:
+    """What `worker_to_json` wrote."""
+    began = record["request_started"]
+    return Worker(
+        pool=record["pool"],
+        started=datetime.fromisoformat(record["started"]) if record["started"] else None,
+        requests=record["requests"],
+        stage=record["stage"],
+        request_started=datetime.fromisoformat(began) if began else None,
     )

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,32 +40,36 @@ class Workers:
         if not oracle.exists():
             raise NoCrash(f"the page did not run: {answer[-500:]}")
         pid = json.loads(oracle.read_text())["pid"]
-        shutil.move(self._core(pid, begun), target)
+        shutil.move(self.core(pid, begun), target)
         return Made(case, target, tuple(said(oracle, case)), sysroot=self.root, passed=tuple(passed(oracle)))
 
     def _request(self, case: Case, oracle: str) -> str:
+        return self.ask(case.script, {"TRIAGE_ORACLE": oracle})
+
+    def ask(self, script: str, extra: Mapping[str, str], body: bytes = b"") -> str:
+        """One request for a script of the fixtures, with more FastCGI parameters; what the server answered."""
         environment = {
             "PATH": os.environ["PATH"],
-            "SCRIPT_FILENAME": f"{self.inside}/www/{case.script}",
+            "SCRIPT_FILENAME": f"{self.inside}/www/{script}",
             "DOCUMENT_ROOT": f"{self.inside}/www",
-            "SCRIPT_NAME": "/" + case.script,
+            "SCRIPT_NAME": "/" + script,
             "REQUEST_METHOD": "GET",
-            "REQUEST_URI": "/" + case.script,
+            "REQUEST_URI": "/" + script,
             "QUERY_STRING": "",
             "SERVER_PROTOCOL": "HTTP/1.1",
-            "TRIAGE_ORACLE": oracle,
+            **extra,
         }
         done = subprocess.run(
             ["cgi-fcgi", "-bind", "-connect", str(self.run / "socket")],
             env=environment,
-            stdin=subprocess.DEVNULL,
+            input=body,
             capture_output=True,
             timeout=_SECONDS,
             check=False,
         )
         return (done.stdout + done.stderr).decode("utf-8", "replace")
 
-    def _core(self, pid: int, begun: float) -> Path:
+    def core(self, pid: int, begun: float) -> Path:
         """The worker's core, once its parent has seen it dead and the file is whole."""
         end = time.monotonic() + _SECONDS
         while time.monotonic() < end:

@@ -196,7 +196,9 @@ SECTIONS: Mapping[str, Section] = {
     "stack": _stack,
     "threads": _threads,
     "fibers": _fibers,
+    "worker": lambda crash, _: runtime_text.worker(crash),
     "php": _runtime(_php),
+    "request": _runtime(runtime_text.request),
     "heap": _heap,
     "opcache": _runtime(lambda runtime: runtime_text.opcache(runtime.opcache)),
     "hooks": _runtime(lambda runtime: runtime_text.hooks(runtime.hooks)),
@@ -207,4 +209,4 @@ SECTIONS: Mapping[str, Section] = {
 }
 """All sections in the order a crash is told; each is a function of the crash and of how much to tell."""
 
-_BRIEF = ("summary", "findings", "stack", "fibers", "php", "heap", "warnings")
+_BRIEF = ("summary", "findings", "stack", "fibers", "worker", "php", "heap", "warnings")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from triage import clock
-from triage.model import HeapCheck, HeapFault, Hook, Opcache, Runtime
+from triage.model import Crash, HeapCheck, HeapFault, Hook, Opcache, Runtime
 from triage.report.lines import Line, listing, wrapped
 from triage.report.stack import stack_lines
 from triage.text import clean, plural, size
@@ -33,6 +33,36 @@ def state(runtime: Runtime) -> Iterator[Line]:
         yield Line("  jit         on: machine code made by opcache's JIT is in this process")
     for callback in runtime.callbacks:
         yield from wrapped(f"{'registered':<11} {callback}")
+
+
+def worker(crash: Crash) -> Iterator[Line]:
+    """The php-fpm worker: which pool, how old, how busy."""
+    found = crash.runtime.worker if crash.runtime is not None else None
+    if found is None:
+        return
+    yield Line("The worker", "head")
+    yield Line(f"  pool        {clean(found.pool)}")
+    if found.started is not None:
+        age = f", {clock.ago(found.started, at=crash.time)} before the crash" if crash.time else ""
+        yield Line(f"  started     {clock.iso(found.started)}{age}")
+    if found.requests is not None:
+        yield Line(f"  requests    {found.requests} taken by this worker, was {found.stage}")
+    if found.request_started is not None and crash.time is not None:
+        seconds = max(0.0, (crash.time - found.request_started).total_seconds())
+        yield Line(f"  in request  {seconds:.0f} s when it died (to the second)")
+
+
+def request(runtime: Runtime) -> Iterator[Line]:
+    """What the request brought, and the environment: names, types and lengths, no contents."""
+    if runtime.request is not None:
+        yield Line("The request", "head")
+        yield Line(f"  {clean(runtime.request.method or '')} {clean(runtime.request.uri or '')}")
+        for name, what in runtime.request.variables.items():
+            yield Line(f"  {clean(name)} = {clean(what)}")
+    if runtime.environment:
+        yield Line("Environment", "head")
+        for name, what in runtime.environment.items():
+            yield Line(f"  {clean(name)} = {clean(what)}")
 
 
 def extensions(runtime: Runtime) -> Iterator[Line]:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from triage.corefile import CoreFile
 from triage.corefile.elf import PF_X
 from triage.model import HeapCheck, Hook, Opcache, Role, Runtime, ScriptFrame
-from triage.runtimes.php import facts, ini
+from triage.runtimes.php import facts, ini, variables
 from triage.runtimes.php.callbacks import Callbacks
 from triage.runtimes.php.fibers import FoundFiber, fibers, stacks
+from triage.runtimes.php.fpm import worker
 from triage.runtimes.php.frames import Frameless, StackReader, Walk
 from triage.runtimes.php.globals import Php, find_php
 from triage.runtimes.php.heap import Shape, calibrate, check_heap, check_objects
@@ -25,6 +26,7 @@ from triage.runtimes.php.unwind import unwinding
 from triage.runtimes.php.vmstack import VmStack
 from triage.runtimes.protocol import Reading
 from triage.symbols import Finder
+from triage.symbols.environment import environment
 
 # The second runs one instruction for extensions that bring a loop of their own (pcov, some debuggers).
 LOOPS = frozenset({"execute_ex", "zend_vm_call_opcode_handler"})
@@ -81,6 +83,8 @@ class PhpProcess:
                 callbacks=Callbacks(self._reader, self._php).found(),
                 opcache=self._opcache(),
                 heap=self._heap() if heap else None,
+                worker=worker(self._core, at_crash=self._core.path.stat().st_mtime),
+                environment=variables.environment(environment(self._core, self._finder)),
             ),
             frames=walk.frames,
             depth=walk.depth,

@@ -7,8 +7,8 @@ from triage.model import LastError, MemoryUse, Request
 from triage.runtimes.php.globals import Php
 from triage.runtimes.php.heap import Shape
 from triage.runtimes.php.reader import Reader, Value
+from triage.runtimes.php.variables import server_table, variables
 
-_SERVER = 3  # TRACK_VARS_SERVER: the place of $_SERVER in PG(http_globals)
 _NO_LIMIT = (1 << 64) - 1
 _ERRORS = {
     1: "E_ERROR", 2: "E_WARNING", 4: "E_PARSE", 8: "E_NOTICE", 16: "E_CORE_ERROR", 32: "E_CORE_WARNING",
@@ -42,19 +42,14 @@ def request(reader: Reader, php: Php) -> Request | None:
     if not method:
         return None
     fallback = reader.c_string(reader.field(at, "sapi_globals", "request_info.request_uri")) if at else None
-    return Request(method=method, uri=redact.uri(_server_variable(reader, php, "REQUEST_URI") or fallback))
+    uri = redact.uri(_server_variable(reader, php, "REQUEST_URI") or fallback)
+    return Request(method=method, uri=uri, variables=variables(reader, php))
 
 
 def _server_variable(reader: Reader, php: Php, name: str) -> str | None:
-    """One entry of $_SERVER; the array is there only once the script or PHP has asked for it."""
-    at = php.address("core_globals")
-    if at is None:
-        return None
-    place = at + reader.layout.offset("core_globals", "http_globals") + _SERVER * 16
-    table = reader.value(place)
-    if table is None or table.type != reader.layout.constant("IS_ARRAY") or not reader.sound(table.payload):
-        return None
-    return reader.text_value(reader.find(table.payload, name))
+    """One entry of $_SERVER."""
+    table = server_table(reader, php)
+    return reader.text_value(reader.find(table, name)) if table is not None else None
 
 
 def memory(reader: Reader, php: Php, heap: Shape | str) -> MemoryUse | None:

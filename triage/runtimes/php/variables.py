@@ -1,0 +1,55 @@
+"""What a request brought with it, told without what it said: names of its variables, types and lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from triage import redact
+from triage.runtimes.php.globals import Php
+from triage.runtimes.php.reader import Reader
+from triage.runtimes.php.values import Values
+
+SERVER = 3
+_ARRAYS = {"_POST": 0, "_GET": 1, "_COOKIE": 2, "_SERVER": SERVER, "_FILES": 5}
+"""Places in PG(http_globals). $_ENV is left out: the environment is read elsewhere."""
+_MOST = 200
+
+
+def server_table(reader: Reader, php: Php) -> int | None:
+    """The address of $_SERVER's table; it is there only once the script or PHP has asked for it."""
+    return _table(reader, php, SERVER)
+
+
+def _table(reader: Reader, php: Php, place: int) -> int | None:
+    at = php.address("core_globals")
+    if at is None:
+        return None
+    value = reader.value(at + reader.layout.offset("core_globals", "http_globals") + place * 16)
+    if value is None or value.type != reader.layout.constant("IS_ARRAY") or not reader.sound(value.payload):
+        return None
+    return value.payload
+
+
+def variables(reader: Reader, php: Php) -> dict[str, str]:
+    """`{"_GET[id]": "string(2)"}` and so on; values only of variables known to hold no secret."""
+    found: dict[str, str] = {}
+    for name, place in _ARRAYS.items():
+        table = _table(reader, php, place)
+        found.update(_described(reader, name, table) if table is not None else ())
+    return found
+
+
+def _described(reader: Reader, array: str, table: int) -> Iterator[tuple[str, str]]:
+    values = Values(reader)
+    for at, element in enumerate(reader.elements(table)):
+        if at >= _MOST:
+            return
+        key = redact.text(element.key) if element.key is not None else str(at)
+        text = reader.text_value(element.value)
+        harmless = text is not None and array == "_SERVER" and redact.is_harmless(key)
+        yield f"{array}[{key}]", redact.text(text or "") if harmless else values.type(element.value)
+
+
+def environment(found: Mapping[str, str]) -> dict[str, str]:
+    """The environment with the values of all but harmless variables replaced by their lengths, by name."""
+    return {redact.text(name): redact.variable(name, value) for name, value in sorted(found.items())[:_MOST]}

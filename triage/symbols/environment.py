@@ -1,0 +1,50 @@
+"""The environment of the crashed process, as the C library keeps it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from triage.corefile import CoreFile
+from triage.corefile.modules import MappedModule
+from triage.corefile.protocol import c_string
+from triage.symbols.finder import Finder
+from triage.text import from_bytes
+
+_NAMES = ("environ", "__environ", "_environ")
+_MOST = 1000
+_LONGEST = 131_072
+
+
+def environment(core: CoreFile, finder: Finder) -> dict[str, str]:
+    """Variables by name; empty when the C library's table of them cannot be found.
+
+    A program may have a copy of the variable `environ` of its own: that one counts, then.
+    """
+    for module in _modules(core):
+        file = finder.locate(module).file
+        place = next((file.symbols[name].address for name in _NAMES if name in file.symbols), None) if file else None
+        raw = core.memory.read(module.base + place, 8) if place is not None else None
+        found = dict(_entries(core, struct.unpack("<Q", raw)[0])) if raw is not None else {}
+        if found:
+            return found
+    return {}
+
+
+def _modules(core: CoreFile) -> Iterator[MappedModule]:
+    """The program, then the C library."""
+    if core.executable is not None:
+        yield core.executable
+    yield from (module for module in core.modules if module.path.rsplit("/", 1)[-1].startswith(("libc.", "libc-")))
+
+
+def _entries(core: CoreFile, table: int) -> Iterator[tuple[str, str]]:
+    for at in range(_MOST):
+        raw = core.memory.read(table + at * 8, 8)
+        pointer = struct.unpack("<Q", raw)[0] if raw is not None else 0
+        text = c_string(core.memory, pointer, _LONGEST) if pointer else None
+        if text is None:
+            return
+        name, found, value = from_bytes(text).partition("=")
+        if found:
+            yield name, value
