@@ -15,6 +15,7 @@ from triage.demo.crashes import find_php
 from triage.demo.lab import Process, crash
 from triage.model import HeapCheck
 from triage.runtimes.php import PhpProcess, detect
+from triage.runtimes.php.layout import layout_for
 from triage.symbols import Finder
 
 pytestmark = [pytest.mark.php]
@@ -117,6 +118,16 @@ def test_the_evidence_names_the_neighbours(tmp_path: Path) -> None:
     assert "its link is text" in fault.evidence
     assert fault.slot is not None
     assert f"the block before it ({fault.slot - 448:#x}) is a block of unknown use" in fault.evidence
+
+
+def test_an_object_that_was_freed_while_in_use(tmp_path: Path) -> None:
+    php = host()
+    layout = layout_for(f"{php.version[0]}.{php.version[1]}", zts=False)
+    assert layout is not None
+    offset = layout.offset("executor_globals", "objects_store")
+    found = check(dead("heap_object.php", php, tmp_path, str(offset), settings=("ffi.enable=1",)))
+    told = {(fault.what, fault.verdict, fault.bin) for fault in found.faults if fault.what != "free-list"}
+    assert told == {("object", "use-after-free", 80), ("gc-buffer", "use-after-free", 80)}
 
 
 def healthy(seed: int, php: Interpreter, folder: Path) -> HeapCheck:

@@ -45,6 +45,8 @@ def ensure() -> Builds:
     place = folder().parent / "builds" / "8.2-zts"
     found = Builds(*(place / name for name in ("php-plain", "php-stripped", "php-hidden", "embed")))
     if (place / ".whole").exists():
+        if found.embed.stat().st_mtime < _EMBED.stat().st_mtime:
+            _embed(place / "source", found.embed)
         return found
     if shutil.which("gcc") is None or shutil.which("make") is None:
         raise CannotMake("gcc or make is not installed")

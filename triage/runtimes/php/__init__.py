@@ -14,7 +14,7 @@ from triage.runtimes.php.fibers import FoundFiber, fibers, stacks
 from triage.runtimes.php.fpm import worker
 from triage.runtimes.php.frames import Frameless, StackReader, Walk
 from triage.runtimes.php.globals import Php, find_php
-from triage.runtimes.php.heap import Shape, calibrate, check_heap, check_objects
+from triage.runtimes.php.heap import Shape, calibrate, check_heap, check_objects, check_roots
 from triage.runtimes.php.hooks import Hooks
 from triage.runtimes.php.moduledata import ModuleData
 from triage.runtimes.php.names import native_names
@@ -183,7 +183,11 @@ class PhpProcess:
         executor = self._php.address("executor_globals")
         if walked is None or executor is None:
             return found
-        broken = check_objects(self._reader, executor, walked, lambda at: self._core.module_at(at) is not None)
+        data = ModuleData(self._core, self._php, self._reader).of(None)
+        broken = (
+            *check_objects(self._reader, executor, walked, lambda at: self._core.module_at(at) is not None),
+            *check_roots(self._reader, data, walked),
+        )
         if not broken:
             return found
         return replace(found, state="damaged", faults=(*found.faults, *broken))
