@@ -15,6 +15,15 @@ _VERDICTS = {
     "use-after-free": "something wrote into a block that was already given back (use after free)",
     "double-free": "a block was given back twice (double free)",
 }
+_PLACES = {
+    "free-list": "a free block",
+    "page-map": "the map of pages",
+    "chunk": "a 2 MB piece of memory",
+    "huge-list": "the list of huge blocks",
+    "accounting": "the sums",
+    "object": "an object",
+    "gc-buffer": "a value the garbage collector waits to look at,",
+}
 _MOST_FAULTS = 5
 
 
@@ -144,8 +153,9 @@ def heap(found: HeapCheck | None) -> Iterator[Line]:
 
 def _fault(fault: HeapFault) -> Iterator[Line]:
     verdict = _VERDICTS.get(fault.verdict or "", "what went wrong cannot be told from the bytes")
-    place = f"{fault.what} at {fault.slot:#x}" if fault.slot is not None else fault.what
-    block = f", blocks of {fault.bin} bytes" if fault.bin else ""
-    yield from wrapped(f"{place}{block}: {verdict}  [{fault.confidence}]", "title")
+    block = f" of {fault.bin} bytes" if fault.bin else ""
+    place = f" at {fault.slot:#x}" if fault.slot is not None else ""
+    what = _PLACES.get(fault.what, fault.what)
+    yield from wrapped(f"{what}{block}{place}: {verdict}  [{fault.confidence}]", "title")
     for item in fault.evidence:
-        yield from wrapped(f"- because {clean(item)}", "dim")
+        yield from wrapped(f"- because {item}", "dim")

@@ -25,10 +25,14 @@ class Place(Screen[None]):
     AUTO_FOCUS = "Rows"
     VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012 - Textual's own declaration
 
+    _home: TriageApp | None = None
+
     @property
     def triage(self) -> TriageApp:
-        """The application."""
-        return cast("TriageApp", self.app)
+        """The application; known for good once asked for, as a reading thread may outlive its screen."""
+        if self._home is None:
+            self._home = cast("TriageApp", self.app)
+        return self._home
 
     @abstractmethod
     def fetch(self) -> Any:
@@ -44,7 +48,8 @@ class Place(Screen[None]):
 
     def load(self) -> None:
         """Read and show, without holding up the keys."""
-        self._load()
+        if self.triage.is_running:
+            self._load()
 
     @work(thread=True, exclusive=True, group="load")
     def _load(self) -> None:
