@@ -52,6 +52,7 @@ class CoreMemory:
         self._file_starts = [mapping.start for mapping in self._files]
         self._backing = backing
         self._regions: list[Region] | None = None
+        self._recent = (0, 0, 0)
 
     def use_files(self, backing: Backing) -> None:
         """Set where the contents of mapped files come from."""
@@ -59,6 +60,12 @@ class CoreMemory:
 
     def read(self, address: int, size: int) -> bytes | None:
         """Return `size` bytes at `address`, `None` when any of them is not known."""
+        # Reads come in runs from one place: most are answered by the segment that answered the last one.
+        start, end, shift = self._recent
+        if start <= address and address + size <= end and 0 < size <= MAX_READ:
+            found = self._data[address - shift : address - shift + size]
+            if len(found) == size:
+                return found
         if size <= 0:
             return b"" if size == 0 else None
         if address < 0 or size > MAX_READ:
@@ -84,6 +91,7 @@ class CoreMemory:
         dumped = min(load.file_size, load.memory_size)
         if inside < dumped:
             at = load.offset + inside
+            self._recent = (load.address, load.address + dumped, load.address - load.offset)
             return self._data[at : at + min(size, dumped - inside)] or None
         wanted = min(size, load.memory_size - inside)
         return None if load.flags & PF_W else self._from_file(address, wanted)
