@@ -18,8 +18,15 @@ _BEGINS = (
     *("ZEND_INIT_STATIC_METHOD_CALL", "ZEND_INIT_USER_CALL", "ZEND_INIT_DYNAMIC_CALL", "ZEND_NEW"),
     "ZEND_INIT_PARENT_PROPERTY_HOOK_CALL",
 )
-_LITERALS = {"ZEND_INIT_FCALL": 1, "ZEND_INIT_FCALL_BY_NAME": 2, "ZEND_INIT_NS_FCALL_BY_NAME": 3}
+_LITERALS = {
+    "ZEND_INIT_FCALL": 1,
+    "ZEND_INIT_FCALL_BY_NAME": 2,
+    "ZEND_INIT_NS_FCALL_BY_NAME": 3,
+    "ZEND_INIT_METHOD_CALL": 2,
+    "ZEND_INIT_STATIC_METHOD_CALL": 2,
+}
 """How many spellings of the function's name follow each other in the literals, per instruction."""
+_STAND_INS = ("__call", "__callstatic", "__invoke")
 _CONST = 1
 _MOST_BACK = 2000
 _RELATIVE_LITERALS_SINCE = 70300
@@ -40,12 +47,14 @@ class CallSites:
     def doubt(self, caller: Function, opline: int | None, callee: Function) -> str | None:
         """Why `callee` is not what `caller` calls at `opline`; `None` when it is, or nothing can be told."""
         names = self.names(caller, opline) if opline is not None else None
-        if not names or (callee.name or "").lower() in names:
+        name = (callee.name or "").lower()
+        # Magic methods and closures stand in for whatever name was called.
+        if not names or name in names or name in _STAND_INS or callee.closure or "__invoke" in names:
             return None
         return f"unknown whether this is right: the calling code names {min(names)}()"
 
     def names(self, caller: Function, opline: int) -> frozenset[str] | None:
-        """The name (all its spellings, lower case) of the plain function called at `opline`."""
+        """The name (all its spellings, lower case) of the function or method called at `opline`."""
         if opline not in self._known:
             self._known[opline] = self._find(caller, opline)
         return self._known[opline]
