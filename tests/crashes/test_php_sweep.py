@@ -13,6 +13,8 @@ from triage.corefile.memory import CoreMemory
 from triage.model import ScriptFrame
 from triage.runtimes.php import PhpProcess
 from triage.runtimes.php.globals import Php, find_php
+from triage.runtimes.php.heap import Shape, calibrate, check_heap
+from triage.runtimes.php.reader import Reader
 from triage.symbols import Finder
 
 pytestmark = [pytest.mark.php]
@@ -61,6 +63,12 @@ class Patient:
     def frames(self) -> Sequence[ScriptFrame]:
         """The stack alone, read anew."""
         return self.process().stack().frames
+
+    def anchor(self) -> int:
+        """A block of PHP's heap."""
+        found = Reader(self.memory, self.php.layout).field(self.executor().start, "executor_globals", "vm_stack")
+        assert found is not None
+        return found
 
     def executor(self) -> range:
         start = self.php.address("executor_globals")
@@ -120,3 +128,22 @@ def test_everything_else_survives_too(made: Maker) -> None:
             patient.memory.mask = chance.choice((0x01, 0x10, 0x80, 0xFF))
             reading = patient.process().read()
             assert reading.runtime.version == good.runtime.version
+
+
+def test_a_damaged_heap_record_is_survived(made: Maker) -> None:
+    """Bytes of the heap's first page and of its blocks, one wrong at a time: a verdict or `unknown`, no error."""
+    chance = random.Random(8236)
+    with open_core(made("callbacks").core) as core:
+        patient = Patient(core)
+        shape = calibrate(core.memory, patient.anchor())
+        assert isinstance(shape, Shape)
+        spots = [*range(shape.main, shape.main + 4096), *range(shape.main + 4096, shape.main + (1 << 19), 61)]
+        states = set()
+        for address in chance.sample(spots, 250):
+            patient.memory.at = address
+            patient.memory.mask = chance.choice((0x01, 0x10, 0x80, 0xFF))
+            reader = Reader(patient.memory, patient.php.layout)
+            found, _ = check_heap(reader, calibrate(patient.memory, patient.anchor()))
+            states.add(found.state)
+        assert states <= {"intact", "damaged", "unknown"}
+        assert {"damaged", "unknown"} <= states
