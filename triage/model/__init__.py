@@ -1,0 +1,58 @@
+"""The records that flow through the program. Plain data: no I/O, no behaviour beyond looks.
+
+Addresses are integers in here and become hex text only at the edge (`wire.py`, the views).
+Missing is `None`; a record that lacks something says why in `Crash.warnings`.
+"""
+
+from __future__ import annotations
+
+from triage.model.crash import Cluster, Crash, CrashRow, Failure, Finding, Module, Outcome, Signal, Signature
+from triage.model.runtime import (
+    Fiber,
+    HeapCheck,
+    HeapFault,
+    Hook,
+    LastError,
+    MemoryUse,
+    Opcache,
+    Request,
+    Runtime,
+    Worker,
+)
+from triage.model.stack import Argument, FiberSwitch, Frame, NativeFrame, NativeThread, ScriptFrame, Thread, Unwinding
+from triage.model.words import Confidence, Role, State, Status, Symbols
+
+__all__ = [
+    "Argument",
+    "Cluster",
+    "Confidence",
+    "Crash",
+    "CrashRow",
+    "Failure",
+    "Fiber",
+    "FiberSwitch",
+    "Finding",
+    "Frame",
+    "HeapCheck",
+    "HeapFault",
+    "Hook",
+    "LastError",
+    "MemoryUse",
+    "Module",
+    "NativeFrame",
+    "NativeThread",
+    "Opcache",
+    "Outcome",
+    "Request",
+    "Role",
+    "Runtime",
+    "ScriptFrame",
+    "Signal",
+    "Signature",
+    "State",
+    "Status",
+    "Symbols",
+    "Thread",
+    "Unwinding",
+    "Worker",
+]

@@ -1,0 +1,150 @@
+"""A crash, what is known about it, and the cluster it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from triage.model.runtime import Runtime
+from triage.model.stack import Thread
+from triage.model.words import Confidence, State, Status, Symbols
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """Why the kernel stopped the process.
+
+    `address` is the faulting address for SIGSEGV, SIGBUS, SIGILL, SIGFPE; `sender` the
+    process id that sent the signal when a process did (`si_code` SI_USER, SI_TKILL, …).
+    """
+
+    number: int
+    name: str
+    code: int | None = None
+    code_name: str | None = None
+    address: int | None = None
+    sender: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """A file mapped into the process. `start`/`end` are absolute, `end` exclusive."""
+
+    path: str
+    build_id: str | None
+    start: int
+    end: int
+    symbols: Symbols
+    base: int = 0
+    """What to subtract from an address to get the ELF virtual address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One statement about the crash, with what it rests on and what to do about it."""
+
+    rule: str
+    title: str
+    confidence: Confidence
+    evidence: tuple[str, ...]
+    explanation: str
+    next_steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """The key under which equal crashes meet. `key` is exact and versioned (`v1:…`), `title` for people.
+
+    `steps` says, frame by frame, what was kept or dropped and why.
+    """
+
+    key: str
+    title: str
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crash:
+    """One triaged core."""
+
+    id: str
+    core: str
+    status: Status
+    time: datetime | None
+    host: str | None
+    pid: int | None
+    executable: str | None
+    build_id: str | None
+    arguments: tuple[str, ...]
+    signal: Signal | None
+    runtime: Runtime | None
+    threads: tuple[Thread, ...]
+    modules: tuple[Module, ...]
+    findings: tuple[Finding, ...] = ()
+    signature: Signature | None = None
+    cluster: str | None = None
+    registers: Mapping[str, int] = field(default_factory=dict)
+    instruction: str | None = None
+    gdb: str | None = None
+    warnings: tuple[str, ...] = ()
+    timing: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def crashed_thread(self) -> Thread | None:
+        """The thread that took the signal."""
+        return next((thread for thread in self.threads if thread.crashed), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why one input gave no crash. `code` is a stable word, `message` a sentence for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one input: a crash, a crash with gaps, or a failure."""
+
+    core: str
+    status: Status
+    crash: Crash | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrashRow:
+    """A crash as lists show it: no stacks, so that a hundred thousand fit."""
+
+    id: str
+    core: str
+    status: Status
+    time: datetime | None
+    host: str | None
+    pid: int | None
+    executable: str | None
+    signal: str | None
+    runtime: str | None
+    script: str | None
+    cluster: str | None
+    title: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Crashes that share a signature. `id` never changes."""
+
+    id: str
+    title: str
+    signature: str
+    count: int
+    first_seen: datetime | None
+    last_seen: datetime | None
+    state: State = State.NEW
+    severity: str = "crash"
+    crashes: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    note: str | None = None

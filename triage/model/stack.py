@@ -1,0 +1,169 @@
+"""Frames and threads: as the unwinder saw them, as the interpreter keeps them, and merged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from triage.model.words import Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativeFrame:
+    """One frame as the native unwinder saw it, before merging.
+
+    `function_start` is the absolute start of the code that covers `pc` (from a symbol or an
+    FDE); `vm_register` the value of the register in which the interpreter keeps its own
+    frame pointer (PHP on x86-64: r14), `None` where it could not be recovered. `trust` tells how
+    the frame was found: `context` (the processor's own registers, or those saved by a switch of
+    fibers), `cfi` (unwind tables), `frame-pointer` (the interpreter's own frame layout, checked),
+    `scan` (guessed from the code or the stack).
+    """
+
+    level: int
+    pc: int
+    sp: int | None = None
+    function: str | None = None
+    module: str | None = None
+    offset: int | None = None
+    function_start: int | None = None
+    file: str | None = None
+    line: int | None = None
+    inlined: bool = False
+    signal_handler: bool = False
+    vm_register: int | None = None
+    note: str | None = None
+    trust: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FiberSwitch:
+    """One fiber's native stack (`low` to `high`) and the registers of the stack it was resumed from."""
+
+    low: int
+    high: int
+    registers: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unwinding:
+    """How to unwind where there are no tables.
+
+    `code` are ranges of generated code, which runs on the frame of the interpreter's loop: `rules`
+    say where that frame ends (register, distance in bytes), `saved` where the loop saved its
+    caller's registers (distance from there), `callers` in which ranges a return address is
+    believed. At `fiber_entry` a fiber's stack ends; `switches` lead on from it.
+    """
+
+    code: tuple[tuple[int, int], ...] = ()
+    rules: tuple[tuple[str, int], ...] = ()
+    saved: Mapping[str, int] = field(default_factory=dict)
+    callers: tuple[tuple[int, int], ...] = ()
+    fiber_entry: tuple[int, int] | None = None
+    switches: tuple[FiberSwitch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativeThread:
+    """One thread as the native unwinder saw it.
+
+    `frames` innermost first; where `gap` is not None, that many frames are missing before
+    `frames[gap_at]`. `stop` says why the unwinder gave up, `None` when it reached the start.
+    """
+
+    id: int
+    name: str | None
+    crashed: bool
+    frames: tuple[NativeFrame, ...]
+    depth: int
+    gap: int = 0
+    gap_at: int = 0
+    stop: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Argument:
+    """One argument of a script's call: its declared name, its type (`string(17)`, `Shop\\Cart`).
+
+    `value` is there only when values were asked for, shortened and with secrets hidden.
+    """
+
+    name: str | None
+    type: str
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptFrame:
+    """One frame of the interpreter's own stack, before merging.
+
+    `address` is where the interpreter keeps the frame. `ends_activation` marks the outermost
+    frame that one native interpreter loop runs. `handler` is the native function behind an
+    internal (built-in) function. `call` is how a method was called: `->` on an instance, `::`
+    statically. `opcode` is the interpreter's instruction the frame stands on.
+    """
+
+    kind: str
+    role: Role
+    address: int
+    function: str | None
+    class_name: str | None = None
+    file: str | None = None
+    line: int | None = None
+    ends_activation: bool = False
+    handler: int | None = None
+    jit: bool = False
+    note: str | None = None
+    call: str | None = None
+    opcode: str | None = None
+    arguments: tuple[Argument, ...] = ()
+
+    def shown(self) -> Frame:
+        """The frame as it stands in a stack."""
+        return Frame(
+            kind=self.kind,
+            function=self.function,
+            class_name=self.class_name,
+            file=self.file,
+            line=self.line,
+            note=self.note,
+            call=self.call,
+            opcode=self.opcode,
+            arguments=self.arguments,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One frame of the merged stack, innermost first.
+
+    `kind` is `native` or the interpreter's name; `offset` is the address within the module
+    (ELF virtual address).
+    """
+
+    kind: str
+    function: str | None = None
+    class_name: str | None = None
+    module: str | None = None
+    offset: int | None = None
+    file: str | None = None
+    line: int | None = None
+    address: int | None = None
+    inlined: bool = False
+    note: str | None = None
+    call: str | None = None
+    opcode: str | None = None
+    arguments: tuple[Argument, ...] = ()
+    trust: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thread:
+    """One thread. `depth` is its true number of frames, `truncated` tells some are not in `frames`."""
+
+    id: int
+    name: str | None
+    crashed: bool
+    depth: int
+    truncated: bool
+    frames: tuple[Frame, ...]
