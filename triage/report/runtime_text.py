@@ -32,7 +32,7 @@ def state(runtime: Runtime) -> Iterator[Line]:
     yield Line(f"{runtime.name.upper()} at the time of the crash", "head")
     memory = runtime.memory
     if memory is not None and memory.used is not None:
-        limit = size(memory.limit) if memory.limit else "no limit"
+        limit = f"limit {size(memory.limit)}" if memory.limit else "no limit"
         yield Line(f"  memory      {size(memory.used)} used, {size(memory.peak or 0)} at most, {limit}")
     for label, problem in (("last error", runtime.last_error), ("exception", runtime.exception)):
         if problem is not None:
@@ -52,7 +52,8 @@ def worker(crash: Crash) -> Iterator[Line]:
     yield Line("The worker", "head")
     yield Line(f"  pool        {clean(found.pool)}")
     if found.started is not None:
-        age = f", {clock.ago(found.started, at=crash.time)} before the crash" if crash.time else ""
+        ago = clock.ago(found.started, at=crash.time) if crash.time else None
+        age = f", {'under a minute' if ago == 'now' else ago} before the crash" if ago else ""
         yield Line(f"  started     {clock.iso(found.started)}{age}")
     if found.requests is not None:
         yield Line(f"  requests    {found.requests} taken by this worker, was {found.stage}")
@@ -67,7 +68,7 @@ def request(runtime: Runtime) -> Iterator[Line]:
         yield Line("The request", "head")
         yield Line(f"  {clean(runtime.request.method or '')} {clean(runtime.request.uri or '')}")
         for name, what in runtime.request.variables.items():
-            yield Line(f"  {clean(name)} = {clean(what)}")
+            yield Line(f"  ${clean(name)} = {clean(what)}")
     if runtime.environment:
         yield Line("Environment", "head")
         for name, what in runtime.environment.items():
