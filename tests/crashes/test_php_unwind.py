@@ -10,7 +10,7 @@ from tests.crashes.conftest import Maker, show
 
 pytestmark = [pytest.mark.php, pytest.mark.gdb]
 
-CASES = ("jit-function", "jit-tracing", "jit-callbacks", "fiber", "fibers")
+CASES = ("jit-function", "jit-tracing", "jit-callbacks", "fiber", "fibers", "fiber-generator", "fiber-above")
 ALWAYS = ("jit-function", "jit-callbacks")  # a trace is left again before it calls out, as a rule
 CALLERS = {"zend_execute", "zend_call_function", "zend_generator_resume", "execute_ex"}
 

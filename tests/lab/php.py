@@ -53,6 +53,8 @@ CASES = (
     Case(name="abort", script="abort.php", culprit=("FFI", "abort"), options=_FFI, signal="SIGABRT"),
     Case(name="generator", script="generator.php"),
     Case(name="fiber", script="fiber.php", oldest=(8, 1)),
+    Case(name="fiber-generator", script="fiber_generator.php", oldest=(8, 1)),
+    Case(name="fiber-above", script="fiber_above.php", oldest=(8, 1)),
     Case(name="include", script="include.php"),
     Case(name="eval", script="eval.php"),
     Case(name="autoload", script="autoload.php"),

@@ -15,6 +15,7 @@ import gdb
 import gdb.unwinder
 
 MARKER = "TRIAGE-ANSWER"
+MOST_FIBERS = 200
 REGISTERS = {
     "i386:x86-64": (
         "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip eflags cs ss ds es fs gs fs_base gs_base"
@@ -68,11 +69,46 @@ class Unwinder(gdb.unwinder.Unwinder):
         super().__init__("triage")
         self.rules = None
         self.vouched = set()
+        self.start = None  # (pc, sp) of the innermost frame, while a walk goes on beyond a fiber
+        self.caller = None  # the registers that frame is given as its caller's
 
     def use(self, rules):
         self.rules = rules
         self.vouched = set()
+        self.forget()
+
+    def forget(self):
+        """End a walk beyond a fiber: the innermost frame has its own caller again."""
+        self.start = self.caller = None
         gdb.invalidate_cached_frames()
+
+    def crossing(self, frame):
+        """The registers of the stack from which a fiber was resumed, when its own stack ends at this frame."""
+        entry = self.rules["fiber_entry"] if self.rules is not None else None
+        if entry is None or not entry[0] <= frame.pc() < entry[1]:
+            return None
+        sp = register(frame, "sp")
+        found = self.across(sp) if sp is not None else None
+        if found is not None:
+            self.vouched.add(sp)
+        return found
+
+    def beyond(self, registers):
+        """The frame with these registers; frames held so far are not valid any more.
+
+        A fiber's stack may lie above or below its caller's, and GDB believes no caller that lies
+        lower. So the walk begins anew, with that caller as the innermost frame's own.
+        """
+        newest = gdb.newest_frame()
+        self.start = (newest.pc(), register(newest, "sp"))
+        self.caller = registers
+        gdb.invalidate_cached_frames()
+        frame = gdb.newest_frame()
+        for _ in range(20):  # over what is inlined into the innermost frame
+            if frame is None or frame.pc() == registers["rip"]:
+                break
+            frame = frame.older()
+        return frame
 
     def generated(self, pc):
         """Whether generated code is at pc."""
@@ -84,19 +120,20 @@ class Unwinder(gdb.unwinder.Unwinder):
         try:
             pc = int(pending.read_register("pc")) & 0xFFFFFFFFFFFFFFFF
             sp = int(pending.read_register("sp")) & 0xFFFFFFFFFFFFFFFF
-            entry = self.rules["fiber_entry"]
-            if entry is not None and entry[0] <= pc < entry[1]:
-                found = self.across(sp)
+            if self.start == (pc, sp):
+                found, end = self.caller, self.caller["rsp"] - 8
             elif self.generated(pc):
                 found = self.through(pending)
+                end = found["rsp"] if found is not None else None
             else:
                 return None
         except (gdb.error, ValueError, OverflowError):
             return None
         if found is None:
             return None
-        self.vouched.add(sp)
-        info = pending.create_unwind_info(FrameId(gdb.Value(found["rsp"]), gdb.Value(pc)))
+        if self.start != (pc, sp):
+            self.vouched.add(sp)
+        info = pending.create_unwind_info(FrameId(gdb.Value(end), gdb.Value(pc)))
         for name, value in found.items():
             kind = pending.read_register(name).type
             info.add_saved_register(name, gdb.Value(value).cast(kind))
@@ -114,7 +151,7 @@ class Unwinder(gdb.unwinder.Unwinder):
         memory = gdb.selected_inferior()
         for register, distance in self.rules["rules"]:
             base = int(pending.read_register(register)) & 0xFFFFFFFFFFFFFFFF
-            for more in (0, 16, 8) if register == "rsp" else (0,):
+            for more in (0, 16) if register == "rsp" else (0,):
                 cfa = base + distance + more
                 pc = self.word(memory, cfa - 8)
                 if any(low < pc <= high for low, high in self.rules["callers"]):
@@ -133,9 +170,12 @@ def walk(inner, outer, most, loop_register):
     Only the frames that are kept are described; those between are just stepped over.
     """
     kept, ring, depth, stop = [], [], 0, None
+    crossed = 0
+    UNWINDER.forget()
     try:
         frame = gdb.newest_frame()
         while frame is not None and depth < most:
+            registers = UNWINDER.crossing(frame) if crossed < MOST_FIBERS else None
             if len(kept) < inner:
                 kept.append(describe(frame, loop_register))
             else:
@@ -143,9 +183,14 @@ def walk(inner, outer, most, loop_register):
                 if len(ring) > outer:
                     ring.pop(0)
             depth += 1
+            if registers is not None:
+                crossed += 1
+                ring = [item if isinstance(item, dict) else describe(item, loop_register) for item in ring]
+                frame = UNWINDER.beyond(registers)
+                continue
             older = frame.older()
             if UNWINDER.generated(frame.pc()) and int(frame.read_register("sp")) not in UNWINDER.vouched:
-                stop = "generated code, whose caller could not be found"
+                stop, frame = "generated code, whose caller could not be found", None
                 break
             if older is None:
                 reason = frame.unwind_stop_reason()
@@ -159,13 +204,14 @@ def walk(inner, outer, most, loop_register):
     tail = []
     for item in ring:
         try:
-            tail.append(describe(item, loop_register))
+            tail.append(item if isinstance(item, dict) else describe(item, loop_register))
         except gdb.error as error:
             stop = str(error)
     for back, item in enumerate(reversed(tail)):
         item["level"] = depth - 1 - back
     for at, item in enumerate(kept):
         item["level"] = at
+    UNWINDER.forget()
     return {"frames": kept, "outer": tail, "depth": depth, "stop": stop}
 
 
