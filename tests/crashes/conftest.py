@@ -33,12 +33,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Maker:
 def made_by_suite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Maker:
     """The same with the PHP of another Debian release."""
     suite: Suite = request.param
+    return _maker(of_suite(suite), tmp_path_factory.mktemp(suite.name))
+
+
+def of_suite(suite: Suite) -> Interpreter:
+    """The PHP of another Debian release; the test is skipped where it cannot be had."""
     try:
         root = ensure(suite)
     except CannotMake as reason:
         pytest.skip(f"PHP {suite.php} cannot be had: {reason}")
-    major, minor = suite.php.split(".")
-    return _maker(Interpreter((int(major), int(minor)), root), tmp_path_factory.mktemp(suite.name))
+    major, minor = map(int, suite.php.split("."))
+    return Interpreter((major, minor), root)
 
 
 def _maker(php: Interpreter, folder: Path) -> Maker:

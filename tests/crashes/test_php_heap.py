@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.crashes.conftest import Maker
+from tests.crashes.conftest import Maker, of_suite
 from tests.lab.php import FIXTURES, Interpreter
-from tests.lab.suites import SUITES, CannotMake, Suite, ensure
+from tests.lab.suites import SUITES, Suite
 from triage.corefile import open_core
 from triage.demo.crashes import find_php
 from triage.demo.lab import Process, crash
@@ -75,15 +75,6 @@ def host() -> Interpreter:
     if php is None:
         pytest.skip("no php here: apt install php-cli")
     return Interpreter(php.version)
-
-
-def of_suite(suite: Suite) -> Interpreter:
-    try:
-        root = ensure(suite)
-    except CannotMake as reason:
-        pytest.skip(str(reason))
-    major, minor = map(int, suite.php.split("."))
-    return Interpreter((major, minor), root)
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.crashes.conftest import show
+from tests.crashes.conftest import of_suite, show
 from tests.lab.packages import unpacked
 from tests.lab.php import Case, Interpreter, Made, make, shown
-from tests.lab.suites import SUITES, CannotMake, ensure
+from tests.lab.suites import SUITES, CannotMake
 from triage.demo.crashes import find_php
 
 pytestmark = [pytest.mark.php, pytest.mark.gdb]
@@ -62,10 +62,7 @@ def test_an_extension_with_a_loop_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.suites
 def test_an_observer_of_calls(tmp_path: Path) -> None:
     suite = next(suite for suite in SUITES if suite.php == "8.4")
-    try:
-        php = Interpreter((8, 4), ensure(suite))
-    except CannotMake as reason:
-        pytest.skip(str(reason))
+    php = of_suite(suite)
     found = hooks(crashed("php8.4-xdebug", "zend_extension", ("xdebug.mode=develop,trace",), php, tmp_path))
     assert ("function call observer", "xdebug") in {(name, extension) for name, extension, _ in found}
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.crashes.conftest import show
+from tests.crashes.conftest import of_suite, show
 from tests.lab.fpm import find_fpm
 from tests.lab.php import CASES, Case, Interpreter, Made, make, shown, shown_calls
-from tests.lab.suites import SUITES, CannotMake, Suite, ensure
+from tests.lab.suites import SUITES, Suite
 from tests.lab.worker import serving
 from triage.demo.crashes import find_php
 
@@ -97,12 +97,7 @@ def test_a_row_of_the_matrix(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sapi", ["cli", "fpm"])
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: f"{suite.name}-{suite.php}")
 def test_the_whole_matrix(suite: Suite, sapi: str, mode: str, tmp_path: Path) -> None:
-    try:
-        root = ensure(suite)
-    except CannotMake as reason:
-        pytest.skip(str(reason))
-    major, minor = map(int, suite.php.split("."))
-    php = Interpreter((major, minor), root)
+    php = of_suite(suite)
     if mode.startswith("jit") and php.version < (8, 0):
         pytest.skip("PHP 7.4 has no JIT")
     crashes = cli(php, mode, tmp_path) if sapi == "cli" else fpm(f"/usr/sbin/php-fpm{suite.php}", php, mode, tmp_path)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.crashes.conftest import of_suite
 from tests.lab.fpm import find_fpm
 from tests.lab.php import Case, Interpreter, make
-from tests.lab.suites import SUITES, CannotMake, Suite, ensure
+from tests.lab.suites import SUITES, Suite
 from tests.lab.worker import serving
 from triage.corefile import open_core
 from triage.demo.crashes import find_php
@@ -100,12 +101,7 @@ def test_settings_of_a_pool(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sapi", ["cli", "fpm"])
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: f"{suite.name}-{suite.php}")
 def test_settings_of_other_versions(suite: Suite, sapi: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    try:
-        root = ensure(suite)
-    except CannotMake as reason:
-        pytest.skip(str(reason))
-    major, minor = map(int, suite.php.split("."))
-    php = Interpreter((major, minor), root)
+    php = of_suite(suite)
     if sapi == "cli":
         assert of_cli(php, tmp_path, monkeypatch)["memory_limit"] == ("77M", "-1")
     else:

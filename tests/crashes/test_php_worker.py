@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from tests.crashes.conftest import of_suite
 from tests.lab.fpm import find_fpm
-from tests.lab.suites import SUITES, CannotMake, Suite, ensure
+from tests.lab.suites import SUITES, Suite
 from tests.lab.worker import serving
 from triage.cli.main import triage
 
@@ -99,9 +100,6 @@ def test_no_secret_is_shown_or_stored(tmp_path: Path) -> None:
 @pytest.mark.suites
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: f"{suite.name}-{suite.php}")
 def test_the_worker_of_other_versions(suite: Suite, tmp_path: Path) -> None:
-    try:
-        root = ensure(suite)
-    except CannotMake as reason:
-        pytest.skip(str(reason))
+    root = of_suite(suite).root
     core = fourth_request_dies(f"/usr/sbin/php-fpm{suite.php}", root, tmp_path)
     tells_the_worker(json.loads(run("show", str(core), "--json", "--sysroot", str(root))))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.lab.php import FIXTURES, Case, Made, passed, said
 from triage.demo.lab import NoCrash, find_core
@@ -28,7 +29,7 @@ class Workers:
     root: Path | None
     server: subprocess.Popen[bytes]
 
-    def crash(self, case: Case, target: Path) -> Made:
+    def crash(self, case: Case, target: Path, extra: Mapping[str, str] = MappingProxyType({})) -> Made:
         """Ask for the case's page; the worker that serves it dies, and its core lands at `target`.
 
         Raises:
@@ -36,15 +37,12 @@ class Workers:
         """
         oracle = self.run / f"{case.name}.json"
         begun = time.time()
-        answer = self._request(case, f"{self.inside}/{oracle.name}")
+        answer = self.ask(case.script, {"TRIAGE_ORACLE": f"{self.inside}/{oracle.name}", **extra})
         if not oracle.exists():
             raise NoCrash(f"the page did not run: {answer[-500:]}")
         pid = json.loads(oracle.read_text())["pid"]
         shutil.move(self.core(pid, begun), target)
         return Made(case, target, tuple(said(oracle, case)), sysroot=self.root, passed=tuple(passed(oracle)))
-
-    def _request(self, case: Case, oracle: str) -> str:
-        return self.ask(case.script, {"TRIAGE_ORACLE": oracle})
 
     def ask(self, script: str, extra: Mapping[str, str], body: bytes = b"") -> str:
         """One request for a script of the fixtures, with more FastCGI parameters; what the server answered."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 
 from triage.corefile import CoreFile
 from triage.corefile.elf import PF_X
@@ -83,7 +84,7 @@ class PhpProcess:
                 callbacks=Callbacks(self._reader, self._php).found(),
                 opcache=self._opcache(),
                 heap=self._heap() if heap else None,
-                worker=worker(self._core, at_crash=self._core.path.stat().st_mtime),
+                worker=worker(self._core, at_crash=self._at_crash),
                 environment=variables.environment(environment(self._core, self._finder)),
             ),
             frames=walk.frames,
@@ -167,6 +168,7 @@ class PhpProcess:
         found = Hooks(self._core, self._finder, self._php, self._reader, names)
         return found.found([frame.address for frame in walk.frames if frame.role is not Role.INTERNAL])
 
+    @cached_property
     def _shape(self) -> Shape | str:
         """The heap, found from blocks PHP surely made; the first that leads to a sound one."""
         reasons = []
@@ -179,14 +181,13 @@ class PhpProcess:
         return reasons[0]
 
     def _heap(self) -> HeapCheck:
-        found, walked = check_heap(self._reader, self._shape(), self._interrupted())
+        found, walked = check_heap(self._reader, self._shape, self._interrupted())
         executor = self._php.address("executor_globals")
         if walked is None or executor is None:
             return found
-        data = ModuleData(self._core, self._php, self._reader).of(None)
         broken = (
             *check_objects(self._reader, executor, walked, lambda at: self._core.module_at(at) is not None),
-            *check_roots(self._reader, data, walked),
+            *check_roots(self._reader, self._data.of(None), walked),
         )
         if not broken:
             return found
@@ -200,7 +201,7 @@ class PhpProcess:
         return tuple(self._core.notes.threads[0].registers.values())
 
     def _opcache(self) -> Opcache | None:
-        found = opcache(self._core, at_crash=self._core.path.stat().st_mtime)
+        found = opcache(self._core, at_crash=self._at_crash)
         if found is not None and not found.dumped:
             self._warnings.append(
                 "opcache's shared memory is not in the core: names of functions, files and ini directives that lie "
@@ -239,17 +240,25 @@ class PhpProcess:
             request=facts.request(reader, php),
             extensions={extension.name: extension.version for extension in php.extensions},
             options=self._options(),
-            memory=facts.memory(reader, php, self._shape()),
+            memory=facts.memory(reader, php, self._shape),
             last_error=facts.last_error(reader, php),
             exception=facts.exception(reader, php),
             jit=bool(jit),
         )
 
+    @cached_property
+    def _data(self) -> ModuleData:
+        return ModuleData(self._core, self._php, self._reader)
+
+    @cached_property
+    def _at_crash(self) -> float:
+        """When the kernel finished the core, in seconds since 1970."""
+        return self._core.path.stat().st_mtime
+
     def directives(self) -> list[ini.Directive]:
         """All ini directives; empty when their table is not readable."""
         table = self._executor("ini_directives")
-        data = ModuleData(self._core, self._php, self._reader)
-        return list(ini.directives(self._reader, table, data.of)) if table else []
+        return list(ini.directives(self._reader, table, self._data.of)) if table else []
 
     def _options(self) -> dict[str, str | None]:
         found = self.directives()

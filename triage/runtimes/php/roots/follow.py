@@ -9,6 +9,7 @@ from triage.corefile import CoreFile
 from triage.corefile.elf import PF_W
 from triage.corefile.modules import MappedModule
 from triage.runtimes.php.reader import Reader
+from triage.runtimes.php.roots.words import places
 
 _MOST_FUNCTIONS = 50
 _MOST_MODULES = 400
@@ -43,17 +44,10 @@ def _some_module(reader: Reader, executor: int) -> int | None:
 
 def _buckets(core: CoreFile, module: int, reader: Reader) -> Iterator[int]:
     """Addresses of table elements that point to the module_entry."""
-    pattern = struct.pack("<Q", module)
-    for region in core.memory.regions():
-        if not region.flags & PF_W:
-            continue
-        data = core.memory.dumped(region.start, min(region.end - region.start, _MOST_DATA)) or b""
-        at = data.find(pattern)
-        while at >= 0:
-            key = reader.number(region.start + at + 24)
-            if at % 8 == 0 and key and reader.string(key):
-                yield region.start + at
-            at = data.find(pattern, at + 8)
+    for address, _, _ in places(core, module, most=_MOST_DATA):
+        key = reader.number(address + 24)
+        if key and reader.string(key):
+            yield address
 
 
 def _tables(core: CoreFile, php: MappedModule, bucket: int) -> Iterator[int]:

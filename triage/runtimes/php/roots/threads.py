@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from triage.corefile import CoreFile
-from triage.corefile.elf import PF_W
+from triage.runtimes.php.roots.words import places
 
 _MOST_DATA = 256 * 1024 * 1024
 _MOST_RESOURCES = 4096
@@ -38,15 +38,9 @@ def records(core: CoreFile) -> Mapping[int, tuple[ThreadRecord, ...]]:
 
 
 def _search(core: CoreFile, mark: int, thread: int) -> Iterator[ThreadRecord]:
-    pattern = struct.pack("<Q", mark)
-    for region in core.memory.regions():
-        if not region.flags & PF_W:
+    for address, data, at in places(core, mark, most=_MOST_DATA):
+        if at < 16:
             continue
-        data = core.memory.dumped(region.start, min(region.end - region.start, _MOST_DATA)) or b""
-        at = data.find(pattern)
-        while at >= 0:
-            if at >= 16 and at % 8 == 0:
-                storage, count = struct.unpack_from("<Qi", data, at - 16)
-                if 0 < count < _MOST_RESOURCES and storage % 8 == 0 and core.memory.read(storage, count * 8):
-                    yield ThreadRecord(thread, region.start + at - 16, storage)
-            at = data.find(pattern, at + 8)
+        storage, count = struct.unpack_from("<Qi", data, at - 16)
+        if 0 < count < _MOST_RESOURCES and storage % 8 == 0 and core.memory.read(storage, count * 8):
+            yield ThreadRecord(thread, address - 16, storage)
