@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from triage.model import (
+    AccessKind,
     Argument,
     Cluster,
     Confidence,
     Crash,
     CrashRow,
     Failure,
+    Fault,
     Fiber,
     Finding,
     Frame,
@@ -24,9 +26,11 @@ from triage.model import (
     HeapFault,
     Hook,
     LastError,
+    Load,
     MemoryUse,
     Module,
     Opcache,
+    Operand,
     Outcome,
     Request,
     Runtime,
@@ -36,6 +40,7 @@ from triage.model import (
     Status,
     Symbols,
     Thread,
+    Topic,
     Worker,
 )
 from triage.wire import (
@@ -58,7 +63,9 @@ FULL = Crash(
     executable="/usr/sbin/php-fpm8.2",
     build_id="c0ffee",
     arguments=("php-fpm: pool www", ""),
-    signal=Signal(number=11, name="SIGSEGV", code=1, code_name="SEGV_MAPERR", address=0x10, sender=99),
+    signal=Signal(
+        number=11, name="SIGSEGV", code=1, code_name="SEGV_MAPERR", address=0x10, sender=99, sender_user=33
+    ),
     runtime=Runtime(
         name="php",
         version="8.2.7",
@@ -95,6 +102,8 @@ FULL = Crash(
         ),
         worker=Worker(pool="www", started=TIME, requests=3, stage="running"),
         environment={"LANG": "C", "KEY": "<8 characters>"},
+        extension_files={"apcu": "/usr/lib/php/apcu.so"},
+        mismatched={"local": "built for another PHP"},
     ),
     threads=(
         Thread(
@@ -138,6 +147,7 @@ FULL = Crash(
             end=0x560000,
             symbols=Symbols.DYNAMIC,
             base=0x55A000,
+            deleted=True,
         ),
         Module(path="[vdso]", build_id=None, start=0, end=0x1000, symbols=Symbols.NONE),
     ),
@@ -149,12 +159,27 @@ FULL = Crash(
             evidence=("si_addr is 0x10", "rax is 0"),
             explanation="A field of a null pointer was read.",
             next_steps=("Look at Cart::total",),
+            topic=Topic.CLUE,
         ),
     ),
     signature=Signature(key="v1:zend_execute", title="zend_execute ← Shop\\Cart::total", steps=("kept it",)),
     cluster="C-3f9a2b",
     registers={"rip": 0x55D040, "rax": 0, "rsp": 2**64 - 8},
     instruction="mov (%rax),%rdx",
+    fault=Fault(
+        kind=AccessKind.READ,
+        address=0x10,
+        operand=Operand(
+            text="[rax + 0x10]",
+            kind=AccessKind.READ,
+            address=0x10,
+            size=8,
+            base="rax",
+            base_value=0,
+            displacement=16,
+        ),
+        load=Load(register="rax", address=0x7F00_0000_1000, text="mov rax, qword ptr [rbx]", at=0x55D030),
+    ),
     gdb="GNU gdb 13.1",
     warnings=("no debug file",),
     timing={"read": 0.25, "gdb": 1.5},
@@ -177,6 +202,7 @@ FULL_JSON: dict[str, Any] = {
         "address": "0x10",
         "code_name": "SEGV_MAPERR",
         "sender": 99,
+        "sender_user": 33,
     },
     "runtime": {
         "name": "php",
@@ -254,6 +280,8 @@ FULL_JSON: dict[str, Any] = {
             "request_started": None,
         },
         "environment": {"LANG": "C", "KEY": "<8 characters>"},
+        "extension_files": {"apcu": "/usr/lib/php/apcu.so"},
+        "mismatched": {"local": "built for another PHP"},
     },
     "threads": [
         {
@@ -307,6 +335,7 @@ FULL_JSON: dict[str, Any] = {
             "end": "0x560000",
             "symbols": "dynamic",
             "base": "0x55a000",
+            "deleted": True,
         },
         {
             "path": "[vdso]",
@@ -315,6 +344,7 @@ FULL_JSON: dict[str, Any] = {
             "end": "0x1000",
             "symbols": "none",
             "base": "0x0",
+            "deleted": False,
         },
     ],
     "findings": [
@@ -325,6 +355,7 @@ FULL_JSON: dict[str, Any] = {
             "evidence": ["si_addr is 0x10", "rax is 0"],
             "explanation": "A field of a null pointer was read.",
             "next_steps": ["Look at Cart::total"],
+            "topic": "clue",
         }
     ],
     "signature": "v1:zend_execute",
@@ -333,6 +364,28 @@ FULL_JSON: dict[str, Any] = {
     "cluster": "C-3f9a2b",
     "registers": {"rip": "0x55d040", "rax": "0x0", "rsp": "0xfffffffffffffff8"},
     "instruction": "mov (%rax),%rdx",
+    "fault": {
+        "kind": "read",
+        "address": "0x10",
+        "operand": {
+            "text": "[rax + 0x10]",
+            "kind": "read",
+            "address": "0x10",
+            "size": 8,
+            "base": "rax",
+            "base_value": "0x0",
+            "displacement": 16,
+            "aligned": False,
+        },
+        "load": {
+            "register": "rax",
+            "address": "0x7f0000001000",
+            "text": "mov rax, qword ptr [rbx]",
+            "at": "0x55d030",
+        },
+        "misaligned": False,
+        "arrival": None,
+    },
     "gdb": "GNU gdb 13.1",
     "warnings": ["no debug file"],
     "timing": {"read": 0.25, "gdb": 1.5},
@@ -373,7 +426,7 @@ def test_what_is_missing_is_null() -> None:
 
     assert {name for name, value in bare.items() if value is None} == {
         *("time", "host", "pid", "executable", "build_id", "signal", "runtime"),
-        *("signature", "signature_title", "cluster", "instruction", "gdb"),
+        *("signature", "signature_title", "cluster", "instruction", "fault", "gdb"),
     }
 
 

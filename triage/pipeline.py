@@ -11,7 +11,8 @@ from __future__ import annotations
 import platform
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -20,6 +21,8 @@ from triage import clock, redact
 from triage.cluster.signature import sign
 from triage.config import Settings
 from triage.corefile import CoreFile, notes, open_core
+from triage.corefile.fault import refused
+from triage.corefile.instruction import decode, loaded_from
 from triage.diagnose import Case, diagnose
 from triage.errors import InputError
 from triage.gdb.frames import LOOP_REGISTERS, native_threads
@@ -29,13 +32,14 @@ from triage.merge import Merged, Names, merge
 from triage.model import (
     Crash,
     Failure,
+    Fault,
     Finding,
     Frame,
+    Instruction,
     Module,
     NativeFrame,
     NativeThread,
     Outcome,
-    Runtime,
     ScriptFrame,
     Signature,
     Status,
@@ -43,9 +47,10 @@ from triage.model import (
     Thread,
 )
 from triage.runtimes import detect
-from triage.runtimes.protocol import Reading
+from triage.runtimes.protocol import Reading, nowhere
 from triage.symbols import Finder
 from triage.symbols.abort import abort_message
+from triage.symbols.flips import flips
 from triage.symbols.proven import proven_files
 from triage.text import size
 
@@ -106,8 +111,10 @@ class _Examination:
         threads, registers, instruction = self._stage("gdb", lambda: self._native(reading), self._from_notes())
         merged: tuple[Thread, ...] = self._stage("merge", lambda: self._merge(threads, reading), ())
         crashed = next((thread for thread in merged if thread.crashed), None)
+        nothing: tuple[Instruction | None, Fault | None] = (None, None)
+        at = self._stage("fault", self._fault, nothing)
         findings: tuple[Finding, ...] = self._stage(
-            "diagnose", lambda: self._diagnose(crashed, reading, registers, instruction), ()
+            "diagnose", lambda: self._diagnose(crashed, reading, modules, at), ()
         )
         builds = {module.path: module.build_id for module in modules}
         overflow = any(finding.rule == "stack-overflow" for finding in findings)
@@ -134,6 +141,7 @@ class _Examination:
             signature=signature,
             registers=registers,
             instruction=instruction,
+            fault=at[1],
             gdb=self._session.gdb.version_text,
             warnings=tuple(dict.fromkeys(self._warnings)),
             timing=self._watch.laps,
@@ -186,6 +194,7 @@ class _Examination:
                     end=module.end,
                     symbols=located.symbols,
                     base=module.base,
+                    deleted=module.deleted,
                 )
             )
         executable = self._core.executable
@@ -271,24 +280,64 @@ class _Examination:
             merged.append(_thread(thread, woven))
         return tuple(merged)
 
+    def _decoded(self, pc: int | None, registers: Mapping[str, int]) -> Instruction | None:
+        core = self._core
+        return decode(core.memory, core.machine, registers, pc) if pc is not None else None
+
+    def _fault(self) -> tuple[Instruction | None, Fault | None]:
+        """The instruction that was refused something, and what."""
+        core = self._core
+        registers = core.notes.threads[0].registers
+        pc_name, _ = notes.PC_SP.get(core.machine or "", ("", ""))
+        pc = registers.get(pc_name)
+        instruction = self._decoded(pc, registers)
+        fault = refused(core.notes.signal, instruction, registers, core.machine, core.memory)
+        if fault is None or fault.operand is None or fault.operand.base is None or pc is None:
+            return instruction, fault
+        start = self._function_start(pc)
+        if start is None:
+            return instruction, fault
+        load = loaded_from(core.memory, core.machine, registers, start, pc, fault.operand.base)
+        return instruction, replace(fault, load=load)
+
+    def _function_start(self, pc: int) -> int | None:
+        module = self._core.module_at(pc)
+        file = self._finder.locate(module).file if module else None
+        start = file.function_start(pc - module.base) if file and module else None
+        return start + module.base if start is not None and module else None
+
     def _diagnose(
-        self, crashed: Thread | None, reading: Reading | None, registers: dict[str, int], instruction: str | None
+        self,
+        crashed: Thread | None,
+        reading: Reading | None,
+        modules: tuple[Module, ...],
+        at: tuple[Instruction | None, Fault | None],
     ) -> tuple[Finding, ...]:
         core = self._core
         own = core.notes.threads[0].registers
-        _, sp_name = notes.PC_SP.get(core.machine or "", ("", ""))
-        runtime: Runtime | None = reading.runtime if reading else None
+        pc_name, sp_name = notes.PC_SP.get(core.machine or "", ("", ""))
+        process = core.notes.process
         return diagnose(
             Case(
                 signal=core.notes.signal,
-                pid=core.notes.process.pid if core.notes.process else None,
-                registers=registers,
+                pid=process.pid if process else None,
+                parent=process.parent if process else None,
+                machine=core.machine,
+                registers=own,
                 stack_pointer=own.get(sp_name),
-                instruction=instruction,
+                pc=own.get(pc_name),
+                instruction=at[0],
+                fault=at[1],
                 memory=core.memory,
                 thread=crashed,
-                runtime=runtime,
+                runtime=reading.runtime if reading else None,
+                modules=modules,
                 abort_message=abort_message(core, self._finder),
+                last_words=reading.last_words if reading else None,
+                script_stack=reading.frames if reading else (),
+                heap_place=reading.heap_place if reading else nowhere,
+                flips=flips(core, self._finder),
+                truncated=core.truncated,
             )
         )
 

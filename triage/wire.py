@@ -15,12 +15,10 @@ from typing import Any, TypeVar
 from triage import wire_runtime
 from triage.model import (
     Cluster,
-    Confidence,
     Crash,
     CrashRow,
     Failure,
     Fiber,
-    Finding,
     Frame,
     LastError,
     MemoryUse,
@@ -34,6 +32,7 @@ from triage.model import (
     Symbols,
     Thread,
 )
+from triage.wire_fault import fault_from_json, fault_to_json, finding_from_json, finding_to_json
 
 Json = dict[str, Any]
 """A JSON object: text keys; values are JSON values."""
@@ -105,13 +104,14 @@ def crash_to_json(crash: Crash) -> Json:
         "runtime": _maybe(_runtime_to_json, crash.runtime),
         "threads": [_thread_to_json(thread) for thread in crash.threads],
         "modules": [_module_to_json(module) for module in crash.modules],
-        "findings": [_finding_to_json(finding) for finding in crash.findings],
+        "findings": [finding_to_json(finding) for finding in crash.findings],
         "signature": signature.key if signature else None,
         "signature_title": signature.title if signature else None,
         "signature_steps": list(signature.steps) if signature else [],
         "cluster": crash.cluster,
         "registers": {name: hex(value) for name, value in crash.registers.items()},
         "instruction": crash.instruction,
+        "fault": _maybe(fault_to_json, crash.fault),
         "gdb": crash.gdb,
         "warnings": list(crash.warnings),
         "timing": dict(crash.timing),
@@ -145,11 +145,12 @@ def _crash_from_json(record: Mapping[str, Any]) -> Crash:
         runtime=_maybe(_runtime_from_json, record["runtime"]),
         threads=tuple(_thread_from_json(thread) for thread in record["threads"]),
         modules=tuple(_module_from_json(module) for module in record["modules"]),
-        findings=tuple(_finding_from_json(finding) for finding in record["findings"]),
+        findings=tuple(finding_from_json(finding) for finding in record["findings"]),
         signature=_signature_from_json(record),
         cluster=record["cluster"],
         registers={name: _unhex(value) for name, value in record["registers"].items()},
         instruction=record["instruction"],
+        fault=_maybe(fault_from_json, record.get("fault")),
         gdb=record["gdb"],
         warnings=tuple(record["warnings"]),
         timing=dict(record["timing"]),
@@ -178,6 +179,7 @@ def _signal_to_json(signal: Signal) -> Json:
         "address": _maybe(hex, signal.address),
         "code_name": signal.code_name,
         "sender": signal.sender,
+        "sender_user": signal.sender_user,
     }
 
 
@@ -189,6 +191,7 @@ def _signal_from_json(record: Mapping[str, Any]) -> Signal:
         code_name=record["code_name"],
         address=_maybe(_unhex, record["address"]),
         sender=record["sender"],
+        sender_user=record.get("sender_user"),
     )
 
 
@@ -214,6 +217,8 @@ def _runtime_to_json(runtime: Runtime) -> Json:
         "heap": _maybe(wire_runtime.heap_to_json, runtime.heap),
         "worker": _maybe(wire_runtime.worker_to_json, runtime.worker),
         "environment": dict(runtime.environment),
+        "extension_files": dict(runtime.extension_files),
+        "mismatched": dict(runtime.mismatched),
     }
 
 
@@ -239,6 +244,8 @@ def _runtime_from_json(record: Mapping[str, Any]) -> Runtime:
         heap=_maybe(wire_runtime.heap_from_json, record.get("heap")),
         worker=_maybe(wire_runtime.worker_from_json, record.get("worker")),
         environment=dict(record.get("environment", {})),
+        extension_files=dict(record.get("extension_files", {})),
+        mismatched=dict(record.get("mismatched", {})),
     )
 
 
@@ -344,6 +351,7 @@ def _module_to_json(module: Module) -> Json:
         "end": hex(module.end),
         "symbols": module.symbols.value,
         "base": hex(module.base),
+        "deleted": module.deleted,
     }
 
 
@@ -355,28 +363,7 @@ def _module_from_json(record: Mapping[str, Any]) -> Module:
         end=_unhex(record["end"]),
         symbols=Symbols(record["symbols"]),
         base=_unhex(record["base"]),
-    )
-
-
-def _finding_to_json(finding: Finding) -> Json:
-    return {
-        "rule": finding.rule,
-        "title": finding.title,
-        "confidence": finding.confidence.value,
-        "evidence": list(finding.evidence),
-        "explanation": finding.explanation,
-        "next_steps": list(finding.next_steps),
-    }
-
-
-def _finding_from_json(record: Mapping[str, Any]) -> Finding:
-    return Finding(
-        rule=record["rule"],
-        title=record["title"],
-        confidence=Confidence(record["confidence"]),
-        evidence=tuple(record["evidence"]),
-        explanation=record["explanation"],
-        next_steps=tuple(record["next_steps"]),
+        deleted=record.get("deleted", False),
     )
 
 

@@ -74,7 +74,7 @@ def test_without_php_there_is_still_something_to_see(tmp_path: Path) -> None:
     done = _demo(tmp_path, path=str(tools))
     assert done.returncode == 0, done.stderr
     assert "no PHP here" in done.stderr
-    assert "Native code used a pointer that was NULL" in done.stdout
+    assert "Native code read from NULL, an empty reference" in done.stdout
 
 
 def _process(folder: Path, code: str) -> Process:

@@ -71,7 +71,7 @@ def test_notes_of_a_good_core(core: CoreFile) -> None:
             ThreadState(4243, 11, registers(rip=PROGRAM + 0x1100, rsp=STACK + 16, r14=0xFEED, rax=2**64 - 1)),
             ThreadState(4244, 0, registers(rip=LIBRARY + 0x10, rsp=0x7F20_0000_0000)),
         ),
-        process=ProcessInfo(pid=4242, name="php", arguments="php x.php", uid=33),
+        process=ProcessInfo(pid=4242, name="php", arguments="php x.php", uid=33, parent=1),
         signal=Signal(number=11, name="SIGSEGV", code=1, code_name="SEGV_MAPERR", address=0x18),
         auxv={3: PROGRAM + 64, 6: PAGE, 9: PROGRAM + 0x1040, 31: at_execfn, 0: 0},
         files=(
@@ -225,11 +225,11 @@ def test_a_writable_mapping_of_a_file_is_never_filled_from_it() -> None:
         (siginfo(8, 1, 64), Signal(number=8, name="SIGFPE", code=1, code_name="FPE_INTDIV", address=64)),
         (
             siginfo_sent(11, 0, 77),
-            Signal(number=11, name="SIGSEGV", code=0, code_name="SI_USER", sender=77),
+            Signal(number=11, name="SIGSEGV", code=0, code_name="SI_USER", sender=77, sender_user=0),
         ),
         (
             siginfo_sent(6, -6, 4242),
-            Signal(number=6, name="SIGABRT", code=-6, code_name="SI_TKILL", sender=4242),
+            Signal(number=6, name="SIGABRT", code=-6, code_name="SI_TKILL", sender=4242, sender_user=0),
         ),
         (siginfo(99, 1, 3), Signal(number=99, name="signal 99", code=1)),
         (b"", Signal(number=11, name="SIGSEGV")),  # no NT_SIGINFO: the number from NT_PRSTATUS
@@ -266,7 +266,7 @@ def test_notes_of_other_owners_are_passed_over() -> None:
 
 def test_process_names_without_terminators() -> None:
     info = parse(Core(notes=[prstatus(), prpsinfo(name=b"n" * 16, arguments=b"\xff" + b"a" * 79)])).notes.process
-    assert info == ProcessInfo(pid=4242, name="n" * 16, arguments="\\xff" + "a" * 79, uid=33)
+    assert info == ProcessInfo(pid=4242, name="n" * 16, arguments="\\xff" + "a" * 79, uid=33, parent=1)
 
 
 def test_a_program_loaded_at_a_fixed_address_keeps_its_own_addresses() -> None:

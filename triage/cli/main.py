@@ -24,6 +24,9 @@ VERBS = {
     "clusters": "list the clusters: which crashes are the same",
     "list": "list the crashes",
     "show": "show one crash whole; a core's path needs no store",
+    "explain": "what happened in plain words, the evidence, what to do next",
+    "debug": "GDB on the core, everything set up, with commands for PHP",
+    "bug": "a report of a crash, ready for PHP's bug tracker",
     "tui": "the terminal interface: clusters, crashes, stacks",
 }
 

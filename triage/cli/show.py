@@ -50,7 +50,7 @@ def command(crash_or_core: str, sections: tuple[str, ...], values: bool, chosen:
 
 def _its_core(crash_or_core: str, chosen: Chosen) -> str:
     """The path to read anew for a crash's values."""
-    if _is_path(crash_or_core):
+    if is_path(crash_or_core):
         return crash_or_core
     path = find(crash_or_core, chosen).core
     if not Path(path).is_file():
@@ -81,7 +81,7 @@ def find(crash_or_core: str, chosen: Chosen) -> Crash:
         UsageError: when it is neither.
         InputError: when the file cannot be triaged.
     """
-    if _is_path(crash_or_core):
+    if is_path(crash_or_core):
         path = Path(crash_or_core)
         with Pipeline(chosen.settings) as pipeline:
             outcome = pipeline.triage(path)
@@ -99,7 +99,8 @@ def find(crash_or_core: str, chosen: Chosen) -> Crash:
             raise UsageError(error.message, help=error.help or "A core's path works too.") from error
 
 
-def _is_path(crash_or_core: str) -> bool:
+def is_path(crash_or_core: str) -> bool:
+    """Whether what the user named is a file rather than an id."""
     path = Path(crash_or_core)
     return "/" in crash_or_core or path.exists() or path.is_symlink()
 

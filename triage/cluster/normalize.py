@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from functools import cache
-from importlib import resources
+
+from triage import lists
+from triage.lists import Words
 
 # What compilers append to parts and copies of one function.
 _CLONE = re.compile(r"(?:\.(?:cold|part|isra|constprop|lto_priv|localalias|llvm)(?:\.\d+)?)+$|@plt$|@@?[\w.]+$")
@@ -30,20 +31,6 @@ def module_name(path: str) -> str:
     return re.sub(r"(\.so)(?:\.\d+)+$", r"\1", name)
 
 
-class Words:
-    """A list of regular expressions from a data file; `in` asks whether one matches a whole name."""
-
-    def __init__(self, file: str) -> None:
-        text = resources.files(__package__).joinpath("lists", file).read_text("utf-8")
-        lines = (line.split("#", 1)[0].strip() for line in text.splitlines())
-        parts = (part.strip() for line in lines if line for part in line.split(" | "))
-        self._pattern = re.compile("|".join(f"(?:{part})" for part in parts))
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._pattern.fullmatch(name) is not None
-
-
-@cache
 def words(file: str) -> Words:
-    """The list in `lists/FILE`, read once."""
-    return Words(file)
+    """The list in this room's `lists/FILE`."""
+    return lists.words(__package__ or "", file)

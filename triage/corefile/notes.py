@@ -30,6 +30,7 @@ _CODES: Mapping[str, Mapping[int, str]] = {
     "SIGSEGV": {1: "SEGV_MAPERR", 2: "SEGV_ACCERR", 3: "SEGV_BNDERR", 4: "SEGV_PKUERR"},
     "SIGBUS": {1: "BUS_ADRALN", 2: "BUS_ADRERR", 3: "BUS_OBJERR", 4: "BUS_MCEERR_AR", 5: "BUS_MCEERR_AO"},
     "SIGILL": {1: "ILL_ILLOPC", 2: "ILL_ILLOPN", 3: "ILL_ILLADR", 4: "ILL_ILLTRP", 5: "ILL_PRVOPC"},
+    "SIGSYS": {1: "SYS_SECCOMP"},
     "SIGFPE": {1: "FPE_INTDIV", 2: "FPE_INTOVF", 3: "FPE_FLTDIV", 4: "FPE_FLTOVF", 5: "FPE_FLTUND"},
 }
 _SENT = {0: "SI_USER", -1: "SI_QUEUE", -6: "SI_TKILL", 0x80: "SI_KERNEL"}
@@ -53,6 +54,7 @@ class ProcessInfo:
     name: str
     arguments: str
     uid: int
+    parent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +123,9 @@ def _thread(body: bytes, machine: str | None) -> ThreadState | None:
 def _process(body: bytes) -> ProcessInfo | None:
     if len(body) < 136:
         return None
-    uid, _, pid = struct.unpack_from("<IIi", body, 16)
+    uid, _, pid, parent = struct.unpack_from("<IIii", body, 16)
     name, arguments = struct.unpack_from("16s80s", body, 40)
-    return ProcessInfo(pid, _text(name), _text(arguments).rstrip(), uid)
+    return ProcessInfo(pid, _text(name), _text(arguments).rstrip(), uid, parent)
 
 
 def _text(raw: bytes) -> str:
@@ -174,4 +176,5 @@ def _signal(body: bytes, fallback: int) -> Signal | None:
         code_name=_CODES.get(name, {}).get(code) or _SENT.get(code),
         address=struct.unpack_from("<Q", body, 16)[0] if faulted or kernel else None,
         sender=struct.unpack_from("<i", body, 16)[0] if code in _FROM_PROCESS else None,
+        sender_user=struct.unpack_from("<I", body, 20)[0] if code in _FROM_PROCESS else None,
     )

@@ -1,24 +1,98 @@
-"""What a rule may look at."""
+"""What a rule may look at, and the small questions rules ask of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-from triage.corefile.protocol import AddressSpace
-from triage.model import Runtime, Signal, Thread
+from triage.corefile.protocol import AddressSpace, Region
+from triage.model import Fault, Flip, Frame, HeapPlace, Instruction, Module, Runtime, ScriptFrame, Signal, Thread
+
+FAULTS = ("SIGSEGV", "SIGBUS")
+READ, WRITE, EXECUTE = 4, 2, 1
+
+
+def _nowhere(address: int) -> HeapPlace | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One crash before its findings. `stack_pointer` is that of the thread that crashed."""
+    """One crash before its findings.
+
+    `stack_pointer` and `registers` are those of the thread that crashed. `heap_place` tells what the
+    interpreter's allocator knows of an address. `script_stack` is the interpreter's own stack without
+    the bounds that `thread` has. `last_words` are what the interpreter itself printed
+    as it gave up, `abort_message` what the C library kept.
+    """
 
     signal: Signal | None
     pid: int | None
-    registers: Mapping[str, int]
-    stack_pointer: int | None
-    instruction: str | None
     memory: AddressSpace
-    thread: Thread | None
-    runtime: Runtime | None
-    abort_message: str | None
+    parent: int | None = None
+    machine: str | None = "x86_64"
+    registers: Mapping[str, int] = field(default_factory=dict)
+    stack_pointer: int | None = None
+    pc: int | None = None
+    instruction: Instruction | None = None
+    fault: Fault | None = None
+    thread: Thread | None = None
+    runtime: Runtime | None = None
+    modules: tuple[Module, ...] = ()
+    abort_message: str | None = None
+    last_words: str | None = None
+    flips: tuple[Flip, ...] = ()
+    truncated: bool = False
+    script_stack: tuple[ScriptFrame, ...] = ()
+    heap_place: Callable[[int], HeapPlace | None] = _nowhere
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """The crashed stack, innermost first; empty when it is unknown."""
+        return self.thread.frames if self.thread is not None else ()
+
+    def native(self) -> Iterator[Frame]:
+        """Its native frames."""
+        return (frame for frame in self.frames if frame.kind == "native")
+
+    def script(self) -> Iterator[Frame]:
+        """Its frames of the interpreter."""
+        return (frame for frame in self.frames if frame.kind not in ("native", "gap"))
+
+    def script_turns(self, frame: Frame) -> int:
+        """How often a script frame's very place is on the interpreter's stack."""
+        wanted = (frame.function, frame.class_name, frame.file, frame.line)
+        return sum((f.function, f.class_name, f.file, f.line) == wanted for f in self.script_stack)
+
+    def region(self, address: int) -> Region | None:
+        """What is mapped at an address."""
+        return self.memory.region_at(address)
+
+    def module_at(self, address: int) -> Module | None:
+        """The file whose mapping holds an address."""
+        return next((module for module in self.modules if module.start <= address < module.end), None)
+
+
+def script_name(frame: Frame) -> str:
+    """`Shop\\Cart->total()`, `{main}`."""
+    name = frame.function or "an unreadable function"
+    call = name if name.startswith("{main}") else f"{name}()"
+    return f"{frame.class_name.split(chr(0))[0]}{frame.call or '::'}{call}" if frame.class_name else call
+
+
+def native_name(frame: Frame) -> str:
+    """A native frame's function, or what stands in for its name."""
+    if frame.function:
+        return frame.function
+    module = frame.module.rsplit("/", 1)[-1] if frame.module else None
+    return f"an unnamed function of {module}" if module else "code that belongs to no file"
+
+
+def native_call(frame: Frame) -> str:
+    """`memcpy()`, or what stands in for an unknown name."""
+    return f"{frame.function}()" if frame.function else native_name(frame)
+
+
+def file_name(path: str) -> str:
+    """The last part of a path."""
+    return path.rsplit("/", 1)[-1]

@@ -7,6 +7,7 @@ Missing is `None`; a record that lacks something says why in `Crash.warnings`.
 from __future__ import annotations
 
 from triage.model.crash import Cluster, Crash, CrashRow, Failure, Finding, Module, Outcome, Signal, Signature
+from triage.model.instruction import Fault, Flip, HeapPlace, Instruction, Load, Operand
 from triage.model.runtime import (
     Fiber,
     HeapCheck,
@@ -20,28 +21,35 @@ from triage.model.runtime import (
     Worker,
 )
 from triage.model.stack import Argument, FiberSwitch, Frame, NativeFrame, NativeThread, ScriptFrame, Thread, Unwinding
-from triage.model.words import Confidence, Role, State, Status, Symbols
+from triage.model.words import AccessKind, Confidence, Role, State, Status, Symbols, Topic
 
 __all__ = [
+    "AccessKind",
     "Argument",
     "Cluster",
     "Confidence",
     "Crash",
     "CrashRow",
     "Failure",
+    "Fault",
     "Fiber",
     "FiberSwitch",
     "Finding",
+    "Flip",
     "Frame",
     "HeapCheck",
     "HeapFault",
+    "HeapPlace",
     "Hook",
+    "Instruction",
     "LastError",
+    "Load",
     "MemoryUse",
     "Module",
     "NativeFrame",
     "NativeThread",
     "Opcache",
+    "Operand",
     "Outcome",
     "Request",
     "Role",
@@ -53,6 +61,7 @@ __all__ = [
     "Status",
     "Symbols",
     "Thread",
+    "Topic",
     "Unwinding",
     "Worker",
 ]

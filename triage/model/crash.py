@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from triage.model.instruction import Fault
 from triage.model.runtime import Runtime
 from triage.model.stack import Thread
-from triage.model.words import Confidence, State, Status, Symbols
+from triage.model.words import Confidence, State, Status, Symbols, Topic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +17,8 @@ class Signal:
     """Why the kernel stopped the process.
 
     `address` is the faulting address for SIGSEGV, SIGBUS, SIGILL, SIGFPE; `sender` the
-    process id that sent the signal when a process did (`si_code` SI_USER, SI_TKILL, …).
+    process id that sent the signal when a process did (`si_code` SI_USER, SI_TKILL, …), `sender_user`
+    that process's user id.
     """
 
     number: int
@@ -25,6 +27,7 @@ class Signal:
     code_name: str | None = None
     address: int | None = None
     sender: int | None = None
+    sender_user: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,8 @@ class Module:
     symbols: Symbols
     base: int = 0
     """What to subtract from an address to get the ELF virtual address."""
+    deleted: bool = False
+    """Whether the file had been removed or replaced on the disk while the process still used it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,7 @@ class Finding:
     evidence: tuple[str, ...]
     explanation: str
     next_steps: tuple[str, ...] = ()
+    topic: Topic = Topic.FAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +92,7 @@ class Crash:
     cluster: str | None = None
     registers: Mapping[str, int] = field(default_factory=dict)
     instruction: str | None = None
+    fault: Fault | None = None
     gdb: str | None = None
     warnings: tuple[str, ...] = ()
     timing: Mapping[str, float] = field(default_factory=dict)

@@ -147,7 +147,8 @@ class Runtime:
 
     `callbacks` are functions of the script that the interpreter calls on its own (error handler,
     shutdown functions), as sentences. `environment` has lengths instead of values, but for
-    variables that are known to hold no secret.
+    variables that are known to hold no secret. `extension_files` has the file of each extension that
+    is one of its own; `mismatched` what is wrong with extensions built for another interpreter.
     """
 
     name: str
@@ -170,3 +171,5 @@ class Runtime:
     heap: HeapCheck | None = None
     worker: Worker | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    extension_files: Mapping[str, str] = field(default_factory=dict)
+    mismatched: Mapping[str, str] = field(default_factory=dict)

@@ -48,3 +48,28 @@ class Role(StrEnum):
     INCLUDE = "include"
     EVAL = "eval"
     MAIN = "main"
+
+
+class AccessKind(StrEnum):
+    """What an instruction does with a place in memory."""
+
+    READ = "read"
+    WRITE = "write"
+    BOTH = "read and write"
+    EXECUTE = "execute"
+
+
+class Topic(StrEnum):
+    """What a finding is about.
+
+    `fault`: what kind of fault stopped the process. `clue`: something telling about the values it used.
+    `damage`: memory found damaged. `circumstance`: where in the program's life it happened. `setup`:
+    what is wrong with the installed files. `judgement`: what follows from the others.
+    """
+
+    FAULT = "fault"
+    CLUE = "clue"
+    DAMAGE = "damage"
+    CIRCUMSTANCE = "circumstance"
+    SETUP = "setup"
+    JUDGEMENT = "judgement"

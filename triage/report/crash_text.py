@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 
 from triage import clock
-from triage.model import Crash, Finding, Runtime, Signal, Symbols, Thread
+from triage.model import Crash, Finding, Runtime, Signal, Symbols, Thread, Topic
 from triage.report import runtime_text
 from triage.report.lines import Line, wrapped
 from triage.report.stack import stack_lines
@@ -90,21 +90,41 @@ def signal_words(signal: Signal | None) -> str | None:
     return f"{signal.name}: {words}{place}" if words else f"{signal.name}{place}"
 
 
-def _findings(crash: Crash, _: Detail) -> Iterator[Line]:
-    for at, finding in enumerate(crash.findings):
-        if at:
+# The heads under which findings are told, in this order.
+_TOPICS = {
+    Topic.FAULT: "What happened",
+    Topic.CLUE: "What the values tell",
+    Topic.DAMAGE: "Damage found in memory",
+    Topic.CIRCUMSTANCE: "When it happened",
+    Topic.SETUP: "The files it ran from",
+    Topic.JUDGEMENT: "Victim or cause, and whose fault",
+}
+
+
+def _findings(crash: Crash, detail: Detail) -> Iterator[Line]:
+    first = True
+    for topic, head in _TOPICS.items():
+        found = [finding for finding in crash.findings if finding.topic is topic]
+        if not found:
+            continue
+        if not first:
             yield Line("")
-        yield from _finding(finding)
+        first = False
+        yield Line(head, "head")
+        for finding in found:
+            yield from _finding(finding, detail)
 
 
-def _finding(finding: Finding) -> Iterator[Line]:
-    yield Line("What happened", "head")
+def _finding(finding: Finding, detail: Detail) -> Iterator[Line]:
+    """Title and evidence always; the explanation of what is around the fault only in full."""
     yield from wrapped(f"{finding.title}  [{finding.confidence}]", "title")
-    yield from wrapped(finding.explanation)
+    if detail is Detail.FULL or finding.topic is Topic.FAULT:
+        yield from wrapped(finding.explanation)
     for item in finding.evidence:
         yield from wrapped(f"- because {item}", "dim")
-    for step in finding.next_steps:
-        yield from wrapped(f"> {step}")
+    if detail is Detail.FULL or finding.topic is Topic.FAULT:
+        for step in finding.next_steps:
+            yield from wrapped(f"> {step}")
 
 
 def _stack(crash: Crash, detail: Detail) -> Iterator[Line]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from triage.model import Runtime, ScriptFrame, Unwinding
+from triage.model import HeapPlace, Runtime, ScriptFrame, Unwinding
+
+
+def nowhere(address: int) -> HeapPlace | None:
+    """What an interpreter without a heap of its own knows of an address."""
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +23,8 @@ class Reading:
     (absolute start address → name). `loops` are the native functions that run script code: each
     of their frames on the native stack stands for a run of script frames. `code` are the ranges
     of machine code the interpreter made itself (JIT). `unwinding` tells how the native stack goes
-    on there and across fibers. `warnings` say what could not be read.
+    on there and across fibers. `heap_place` tells what the interpreter's allocator knows of an
+    address; `last_words` what it said as it gave up. `warnings` say what could not be read.
     """
 
     runtime: Runtime
@@ -29,6 +35,8 @@ class Reading:
     loops: frozenset[str] = frozenset()
     code: tuple[tuple[int, int], ...] = ()
     unwinding: Unwinding | None = None
+    heap_place: Callable[[int], HeapPlace | None] = nowhere
+    last_words: str | None = None
     warnings: tuple[str, ...] = ()
 
 

@@ -213,6 +213,20 @@ class ElfFile:
         data = self.contents[at : at + min(size, segment.file_size - (address - segment.address))]
         return data if len(data) == size else None
 
+    def code(self) -> list[tuple[int, int]]:
+        """`(address, size)` of the executable parts of the file."""
+        return [(s.address, s.file_size) for s in self._segments if s.type == elf.PT_LOAD and s.flags & elf.PF_X]
+
+    def find(self, wanted: bytes) -> int | None:
+        """The address of the first place in the file's image that holds these bytes."""
+        for segment in self._segments:
+            if segment.type == elf.PT_LOAD:
+                raw = self.contents[segment.offset : segment.offset + segment.file_size]
+                at = raw.find(wanted)
+                if at >= 0:
+                    return segment.address + at
+        return None
+
     def _segment_at(self, address: int) -> Segment | None:
         for segment in self._segments:
             if segment.type == elf.PT_LOAD and segment.address <= address < segment.address + segment.file_size:

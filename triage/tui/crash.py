@@ -10,8 +10,8 @@ from textual.app import ComposeResult
 from textual.widgets import Footer, Static
 
 from triage import clock
+from triage.folding import Repeat, fold
 from triage.model import Crash, Frame
-from triage.report.stack import Repeat, fold
 from triage.text import clean
 from triage.tui import look
 from triage.tui.actions import CRASH, bindings

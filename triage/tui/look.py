@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from rich.text import Text
 
 from triage import clock
-from triage.model import Cluster, Confidence, Crash, Finding, Frame, State
-from triage.report.stack import Repeat, frame_name, frame_note, frame_place
+from triage.folding import Repeat
+from triage.model import Cluster, Confidence, Crash, Finding, Frame, State, Topic
+from triage.report.stack import frame_name, frame_note, frame_place
 from triage.text import clean
 from triage.tui.fit import crop
 
@@ -66,7 +67,7 @@ def _finding(finding: Finding) -> Text:
     text = Text()
     text.append(clean(finding.title, limit=_LONGEST), style="bold")
     text.append(f"  {finding.confidence}\n", style=_SURE[finding.confidence])
-    for step in finding.next_steps[:1]:
+    for step in finding.next_steps[:1] if finding.topic is Topic.FAULT else ():
         text.append("→ ", style=GOOD)
         text.append(clean(step, limit=_LONGEST) + "\n")
     return text

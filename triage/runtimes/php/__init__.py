@@ -8,19 +8,20 @@ from functools import cached_property
 
 from triage.corefile import CoreFile
 from triage.corefile.elf import PF_X
-from triage.model import HeapCheck, Hook, Opcache, Role, Runtime, ScriptFrame
-from triage.runtimes.php import facts, ini, variables
+from triage.model import HeapCheck, HeapPlace, Hook, Opcache, Role, Runtime, ScriptFrame
+from triage.runtimes.php import facts, ini, modules, variables
 from triage.runtimes.php.callbacks import Callbacks
 from triage.runtimes.php.fibers import FoundFiber, fibers, stacks
 from triage.runtimes.php.fpm import worker
 from triage.runtimes.php.frames import Frameless, StackReader, Walk
 from triage.runtimes.php.globals import Php, find_php
-from triage.runtimes.php.heap import Shape, calibrate, check_heap, check_objects, check_roots
+from triage.runtimes.php.heap import Shape, Walked, calibrate, check_heap, check_objects, check_roots, whereis
 from triage.runtimes.php.hooks import Hooks
 from triage.runtimes.php.moduledata import ModuleData
 from triage.runtimes.php.names import native_names
 from triage.runtimes.php.naming import constant_expression
 from triage.runtimes.php.opcache import SHARED, opcache, shared_regions
+from triage.runtimes.php.panic import last_words
 from triage.runtimes.php.reader import Reader
 from triage.runtimes.php.roots.loop import loop_start
 from triage.runtimes.php.unwind import unwinding
@@ -94,6 +95,8 @@ class PhpProcess:
             code=jit,
             unwinding=unwinding(self._core, self._finder, self._php, self._reader, jit, loops),
             others=self._others(jit),
+            heap_place=self.heap_place,
+            last_words=last_words(self._core, self._finder, self._php),
             warnings=tuple(dict.fromkeys((*self._warnings, *walk.warnings, *doubts))),
         )
 
@@ -180,8 +183,17 @@ class PhpProcess:
             reasons.append(shape)
         return reasons[0]
 
+    @cached_property
+    def _walked(self) -> tuple[HeapCheck, Walked | None]:
+        return check_heap(self._reader, self._shape, self._interrupted())
+
+    def heap_place(self, address: int) -> HeapPlace | None:
+        """What PHP's allocator knows of an address."""
+        _, walked = self._walked
+        return whereis(walked, address) if walked is not None else None
+
     def _heap(self) -> HeapCheck:
-        found, walked = check_heap(self._reader, self._shape, self._interrupted())
+        found, walked = self._walked
         executor = self._php.address("executor_globals")
         if walked is None or executor is None:
             return found
@@ -244,6 +256,8 @@ class PhpProcess:
             last_error=facts.last_error(reader, php),
             exception=facts.exception(reader, php),
             jit=bool(jit),
+            extension_files=modules.files(self._core, php),
+            mismatched=modules.mismatched(reader, php),
         )
 
     @cached_property

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from triage.runtimes.php.heap.check import check_heap
+from triage.runtimes.php.heap.check import Walked, check_heap
 from triage.runtimes.php.heap.garbage import check_roots
 from triage.runtimes.php.heap.objects import check_objects
 from triage.runtimes.php.heap.shape import Shape, calibrate
+from triage.runtimes.php.heap.whereis import whereis
 
-__all__ = ["Shape", "calibrate", "check_heap", "check_objects", "check_roots"]
+__all__ = ["Shape", "Walked", "calibrate", "check_heap", "check_objects", "check_roots", "whereis"]
