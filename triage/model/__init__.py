@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from triage.model.crash import Cluster, Crash, CrashRow, Failure, Finding, Module, Outcome, Signal, Signature
 from triage.model.instruction import Fault, Flip, HeapPlace, Instruction, Load, Operand
+from triage.model.origin import Origin
 from triage.model.runtime import (
     Fiber,
     HeapCheck,
@@ -50,6 +51,7 @@ __all__ = [
     "NativeThread",
     "Opcache",
     "Operand",
+    "Origin",
     "Outcome",
     "Request",
     "Role",

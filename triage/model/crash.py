@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from triage.model.instruction import Fault
+from triage.model.origin import Origin
 from triage.model.runtime import Runtime
 from triage.model.stack import Thread
 from triage.model.words import Confidence, State, Status, Symbols, Topic
@@ -93,6 +94,7 @@ class Crash:
     registers: Mapping[str, int] = field(default_factory=dict)
     instruction: str | None = None
     fault: Fault | None = None
+    origin: Origin | None = None
     gdb: str | None = None
     warnings: tuple[str, ...] = ()
     timing: Mapping[str, float] = field(default_factory=dict)
