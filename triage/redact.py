@@ -13,6 +13,11 @@ HIDDEN = "[redacted]"
 _NAME = re.compile(
     r"pass|pwd|\bpw\b|_pw\b|secret|token|api[_-]?key|auth|credential|dsn|cookie|session_?id|private", re.I
 )
+# PHP's own directives whose names only sound secret: how cookies and the session module behave.
+_PUBLIC = re.compile(
+    r"session\.(cookie_(lifetime|path|domain|secure|httponly|samesite)|use_(only_)?cookies|auto_start|sid_\w+)"
+    r"|url_rewriter\.tags|auto_(append|prepend)_file|mysqlnd?\.\w*(authentication|auth)_plugin\w*"
+)
 _USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s]+@", re.I)  # greedy: an @ may be in the password
 _QUERY_SECRET = re.compile(
     r"((?:^|[?&;:\s])[^=?&;:\s]*(?:pass|pwd|_pw\b|secret|token|key|auth)[^=&;\s]*=)[^&;\s\"']+", re.I
@@ -43,7 +48,7 @@ def _is_name(word: str) -> bool:
 
 def setting(name: str, value: str | None) -> str | None:
     """The value of a named setting, hidden whole when the name says it is a secret."""
-    if value and _NAME.search(name):
+    if value and _NAME.search(name) and not _PUBLIC.fullmatch(name):
         return HIDDEN
     return text(value) if value else value
 

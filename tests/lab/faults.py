@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,12 +185,28 @@ def judge(wanted: Wanted, build: str, crash_json: dict[str, Any]) -> Judged:
     )
 
 
-def all_cases(folder: Path) -> Iterator[tuple[Wanted, str, Process]]:
-    """Every crash, with the way it is built."""
-    for build, flags in (("symbols", ("-g",)), ("stripped", ("-s",))):
-        yield from _native(folder, build, C, "faults.c", "gcc", flags)
-        yield from _native(folder, build, CXX, "faults.cpp", "g++", flags)
-        yield from _php(folder, build, flags)
+BUILDS = {"symbols": ("-g",), "stripped": ("-s",)}
+# One of each family, for every run of the tests.
+QUICK = frozenset(
+    "null_below small_integer wild_copy non_canonical_read write_constant call_wild return_text recursion smashing "
+    "fortify corrupt_next assertion bus killed_by_child bit_flip replaced pure ext-use-freed ext-text ext-foreign-free "
+    "heap-overflow ext-in-gc ext-api shared php-recursion after-memory-limit".split()
+)
+
+
+def all_cases(
+    folder: Path, builds: Sequence[str] = tuple(BUILDS), names: Collection[str] | None = None
+) -> Iterator[tuple[Wanted, str, Process]]:
+    """Every crash, or those with these names, with the way it is built."""
+
+    def chosen(cases: Iterable[Wanted]) -> list[Wanted]:
+        return [wanted for wanted in cases if names is None or wanted.name in names]
+
+    for build in builds:
+        flags = BUILDS[build]
+        yield from _native(folder, build, chosen(C), "faults.c", "gcc", flags)
+        yield from _native(folder, build, chosen(CXX), "faults.cpp", "g++", flags)
+        yield from _php(folder, build, chosen(PHP), flags)
 
 
 def _native(
@@ -216,12 +232,14 @@ def _native(
         yield wanted, build, Process(argv=(str(own), wanted.name), folder=run, env={}, stack=wanted.stack)
 
 
-def _php(folder: Path, build: str, flags: tuple[str, ...]) -> Iterator[tuple[Wanted, str, Process]]:
+def _php(
+    folder: Path, build: str, cases: Sequence[Wanted], flags: tuple[str, ...]
+) -> Iterator[tuple[Wanted, str, Process]]:
     php = find_php()
     if php is None:
         return
     library = extension.build(folder / f"faulty-{build}.so", php.version, *flags)
-    for wanted in PHP:
+    for wanted in cases:
         run = folder / f"run-{build}-{wanted.name}"
         run.mkdir()
         script = run / "page.php"
@@ -231,9 +249,11 @@ def _php(folder: Path, build: str, flags: tuple[str, ...]) -> Iterator[tuple[Wan
         yield wanted, build, Process(argv=argv, folder=run, env={}, stack=wanted.stack)
 
 
-def run(folder: Path) -> Iterator[Judged | str]:
-    """Make and judge every crash; a sentence for one that did not crash."""
-    for wanted, build, process in all_cases(folder):
+def run(
+    folder: Path, builds: Sequence[str] = tuple(BUILDS), names: Collection[str] | None = None
+) -> Iterator[Judged | str]:
+    """Make and judge every crash, or those with these names; a sentence for one that did not crash."""
+    for wanted, build, process in all_cases(folder, builds, names):
         try:
             core = crash(process, folder / f"{build}-{wanted.name}.core")
         except NoCrash as reason:

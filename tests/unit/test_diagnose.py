@@ -378,7 +378,8 @@ ABORT = sent("SIGABRT", 4242, "SI_TKILL")
 @pytest.mark.parametrize(
     ("said", "rule"),
     [
-        ("double free or corruption (out)", "glibc-double-free"),
+        ("double free or corruption (out)", "glibc-heap-corrupt"),
+        ("double free or corruption (!prev)", "glibc-double-free"),
         ("free(): double free detected in tcache 2", "glibc-double-free"),
         ("free(): invalid pointer", "glibc-invalid-free"),
         ("munmap_chunk(): invalid pointer", "glibc-invalid-free"),

@@ -88,7 +88,8 @@ def test_text_hides_by_shape(value: str, kept: str) -> None:
     ("name", "value", "kept"),
     [
         ("mysqli.default_pw", "hunter2", R),
-        ("session.cookie_path", "/", R),
+        ("session.cookie_path", "/", "/"),
+        ("app.cookie_value", "x", R),
         ("redis.session.auth", "pw", R),
         ("pdo.dsn.shop", "mysql:host=x", R),
         ("session.save_path", "tcp://r:6379?auth=pw", f"tcp://r:6379?auth={R}"),

@@ -28,10 +28,10 @@ def code(crash: Crash) -> Iterator[Statement]:
     if own is not None:
         text = f"Your code was in {name(own)} at {own.file}:{own.line}"
         if inner is not own:
-            text += f", which had called PHP's own {name(inner)}"
+            text += f", which had called the built-in {name(inner)}"
         yield Statement(text + ".", tuple(_lines(frames[:_MOST])))
     else:
-        yield Statement(f"PHP was in its own {name(inner)}; no code of yours is on the stack.",
+        yield Statement(f"PHP was in the built-in {name(inner)}; no code of yours is on the stack.",
                         tuple(_lines(frames[:_MOST])))  # fmt: skip
     callers = [frame for frame in frames if frame.file is not None and frame is not own]
     if callers:

@@ -33,7 +33,7 @@ from triage.gdb.overlay import Overlay
 from triage.model import Unwinding
 
 MARKER = "TRIAGE-ANSWER "
-_SETTINGS = (
+SETTINGS = (
     "set auto-load off",  # first: nothing that lies beside a binary may run
     "set debuginfod enabled off",
     "set confirm off",
@@ -168,7 +168,7 @@ class GdbSession:
         self._folder = Path(tempfile.mkdtemp(prefix="triage-gdb-"))
         self._overlay = Overlay(self._folder)
         argv = [*self.gdb.argv, "-nx", "-nh", "-q", "--interpreter=mi3"]
-        for setting in _SETTINGS:
+        for setting in SETTINGS:
             argv += ["-iex", setting]
         argv += ["-x", str(Path(__file__).with_name("inside.py"))]
         self._process = self._spawn(argv, self._folder)

@@ -21,13 +21,16 @@ def page_lines(page: Page, *, evidence: bool = False) -> Iterator[Line]:
         numbered = any(statement.commands for statement in part.statements)
         for at, statement in enumerate(part.statements, 1):
             number = f"{at}. " if numbered else ""
-            yield from _statement(statement, number, known, evidence=evidence)
+            yield from statement_lines(statement, number, known, evidence=evidence)
 
 
-def _statement(statement: Statement, number: str, known: set[str], *, evidence: bool) -> Iterator[Line]:
+def statement_lines(
+    statement: Statement, number: str = "", known: set[str] | None = None, *, evidence: bool = False
+) -> Iterator[Line]:
+    """One statement with its commands; terms that are not in `known` are explained, none without it."""
     sure = f"  [{statement.confidence}]" if statement.confidence is not None else ""
     yield from wrapped(f"{number}{statement.text}{sure}")
-    for word, meaning in met(statement.text, known):
+    for word, meaning in met(statement.text, known) if known is not None else ():
         yield from wrapped(f"   ({word}: {meaning})", "dim")
     if statement.control:
         yield Line("       first, the control:")
@@ -43,7 +46,7 @@ def _statement(statement: Statement, number: str, known: set[str], *, evidence: 
         yield Line(f"         {clean(command)}", "php")
     for seen, meaning in statement.outcomes:
         yield from wrapped(f"   - {seen}: {meaning}")
-        for word, meant in met(meaning, known):
+        for word, meant in met(meaning, known) if known is not None else ():
             yield from wrapped(f"   ({word}: {meant})", "dim")
     for item in statement.evidence if evidence else ():
         yield from wrapped(f"   because {item}", "dim")

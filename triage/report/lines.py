@@ -19,12 +19,13 @@ class Line:
 
 
 def wrapped(text: str, look: str = "plain") -> Iterator[Line]:
-    """Text broken at spaces, indented, later lines deeper; made safe to show."""
+    """Text broken at spaces, indented as the text begins, later lines deeper; made safe to show."""
     line = "  "
+    deeper = " " * (4 + len(text) - len(text.lstrip(" ")))
     for word in clean(text).split(" "):
         if len(line) + len(word) > WIDTH and line.strip():
             yield Line(line.rstrip(), look)
-            line = "    "
+            line = deeper
         line += word + " "
     yield Line(line.rstrip(), look)
 

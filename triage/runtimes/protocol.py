@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -40,6 +40,15 @@ class Reading:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A question a debugger's user may ask of the interpreter's memory: `run` gives lines of text."""
+
+    usage: str
+    summary: str
+    run: Callable[[Sequence[str]], Iterator[str]]
+
+
 class Interpreter(Protocol):
     """One interpreter, found in one core."""
 
@@ -47,4 +56,8 @@ class Interpreter(Protocol):
 
     def read(self) -> Reading:
         """Read everything; never raises for what the core holds or lacks."""
+        ...
+
+    def inspections(self) -> Mapping[str, Inspection]:
+        """What may be asked, by name without the interpreter's own (`frame` for `php-frame`)."""
         ...

@@ -58,7 +58,12 @@ def _caller(case: Case) -> Frame | None:
     return next((f for f in case.native() if not _ENDING.fullmatch(f.function or "")), None)
 
 
+# glibc's malloc.c: "(out)" is about a size that leads out of the heap, "(!prev)" and "(top)" about marks that
+# a second free() leaves, but a write past the end of a block as well.
 _KINDS = (
+    (r"double free or corruption \(out\)", "glibc-heap-corrupt", "the C library's memory (heap) was damaged"),
+    (r"double free or corruption \((!prev|top)\)", "glibc-double-free",
+     "a block of memory was given back twice, or the bookkeeping beside it was overwritten"),
     (r"double free", "glibc-double-free", "a block of memory was given back twice"),
     (r"(free|munmap_chunk|realloc)\(\): invalid pointer", "glibc-invalid-free",
      "a block that was given back is none, or has lost its header"),

@@ -39,9 +39,10 @@ def null_pointer(case: Case) -> Finding | None:
         explanation=(
             'NULL stands for "nothing there", as null does in PHP. C code took it for the address of something'
             + (f" and used a place {side} it" if distance else "")
-            + ". In PHP that is an Error you can catch; in C it ends the process. That an empty reference was used "
-            "is certain; why it was empty is not in the core: mostly a case that the code did not think of, rarely "
-            "memory that was damaged before."
+            + ". In PHP that is an Error you can catch; in C it ends the process. "
+            + ("That an empty reference was used is certain; why" if null else "Why")
+            + " it was empty is not in the core: mostly a case that the code did not think of, rarely memory that "
+            "was damaged before."
         ),
         next_steps=(_look_at(case),),
     )  # fmt: skip

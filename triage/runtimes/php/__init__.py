@@ -17,6 +17,7 @@ from triage.runtimes.php.frames import Frameless, StackReader, Walk
 from triage.runtimes.php.globals import Php, find_php
 from triage.runtimes.php.heap import Shape, Walked, calibrate, check_heap, check_objects, check_roots, whereis
 from triage.runtimes.php.hooks import Hooks
+from triage.runtimes.php.inspector import Inspector
 from triage.runtimes.php.moduledata import ModuleData
 from triage.runtimes.php.names import native_names
 from triage.runtimes.php.naming import constant_expression
@@ -25,8 +26,8 @@ from triage.runtimes.php.panic import last_words
 from triage.runtimes.php.reader import Reader
 from triage.runtimes.php.roots.loop import loop_start
 from triage.runtimes.php.unwind import unwinding
-from triage.runtimes.php.vmstack import VmStack
-from triage.runtimes.protocol import Reading
+from triage.runtimes.php.vmstack import Page, VmStack
+from triage.runtimes.protocol import Inspection, Reading
 from triage.symbols import Finder
 from triage.symbols.environment import environment
 
@@ -99,6 +100,14 @@ class PhpProcess:
             last_words=last_words(self._core, self._finder, self._php),
             warnings=tuple(dict.fromkeys((*self._warnings, *walk.warnings, *doubts))),
         )
+
+    def inspections(self) -> Mapping[str, Inspection]:
+        """What a debugger's user may ask of PHP's memory."""
+        inspector = Inspector(self._core, self._reader, self.stack, self.directives, self.heap_place, self._pages)
+        return inspector.inspections()
+
+    def _pages(self) -> tuple[Page, ...]:
+        return VmStack(self._reader, self._php.address("executor_globals"), fibers=False).pages
 
     def _others(self, jit: tuple[tuple[int, int], ...]) -> dict[int, tuple[ScriptFrame, ...]]:
         """The PHP stacks of the other threads, in a build where each has one."""
