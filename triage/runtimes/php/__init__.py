@@ -154,8 +154,7 @@ class PhpProcess:
     def _walk(self, walker: StackReader) -> Walk:
         if self._php.address("executor_globals") is None:
             what = "the crashed thread's record was not found" if self._php.zts else "the executor was not found"
-            self._warnings.append(f"the PHP stack was not read: {what}")
-            return Walk((), 0, ())
+            return Walk((), 0, (f"the PHP stack was not read: {what}",))
         return walker.walk(self._executor("current_execute_data"), limit=self._limit)
 
     def _unnamed_loop(self) -> int | None:
