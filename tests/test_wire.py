@@ -17,10 +17,12 @@ from triage.model import (
     Confidence,
     Crash,
     CrashRow,
+    Decision,
     Failure,
     Fault,
     Fiber,
     Finding,
+    Flag,
     Frame,
     HeapCheck,
     HeapFault,
@@ -527,6 +529,9 @@ def test_a_cluster_is_the_contracts_object() -> None:
         crashes=("a", "b"),
         versions=("php 8.2.7",),
         hosts=("web-1",),
+        decision=Decision(state=State.FIXED, at=TIME, by="ann", fixed_in="8.2.30"),
+        flags=(Flag.REGRESSED,),
+        remarks=("crashed again",),
     )
     expected = {
         "id": "C-3f9a2b",
@@ -541,6 +546,22 @@ def test_a_cluster_is_the_contracts_object() -> None:
         "versions": ["php 8.2.7"],
         "hosts": ["web-1"],
         "note": None,
+        "open": True,
+        "flags": ["regressed"],
+        "remarks": ["crashed again"],
+        "decision": {
+            "state": "fixed",
+            "at": "2026-03-01T12:30:05Z",
+            "by": "ann",
+            "note": None,
+            "bug": None,
+            "until": None,
+            "fixed_in": "8.2.30",
+            "since": None,
+            "began": "2026-03-01T12:30:05Z",
+            "undone": None,
+            "undone_by": None,
+        },
     }
 
     assert json.dumps(cluster_to_json(cluster)) == json.dumps(expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,3 +65,14 @@ def store_url(chosen: str | None) -> str:
             help="Use --store PATH, sqlite:///PATH or postgresql://…",
         )
     return url
+
+
+def user_name() -> str:
+    """Who runs this: behind sudo, the user who called it."""
+    called = os.environ.get("SUDO_USER")
+    if called:
+        return called
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"uid {os.geteuid()}"  # in containers users often have no name

@@ -17,6 +17,7 @@ from triage.model import (
     Cluster,
     Crash,
     CrashRow,
+    Decision,
     Failure,
     Fiber,
     Frame,
@@ -66,6 +67,27 @@ def cluster_to_json(cluster: Cluster) -> Json:
         "versions": list(cluster.versions),
         "hosts": list(cluster.hosts),
         "note": cluster.note,
+        "open": cluster.open,
+        "flags": [flag.value for flag in cluster.flags],
+        "remarks": list(cluster.remarks),
+        "decision": _maybe(decision_to_json, cluster.decision),
+    }
+
+
+def decision_to_json(decision: Decision) -> Json:
+    """What a person decided about a cluster."""
+    return {
+        "state": decision.state.value,
+        "at": _moment_to_json(decision.at),
+        "by": decision.by,
+        "note": decision.note,
+        "bug": decision.bug,
+        "until": decision.until,
+        "fixed_in": decision.fixed_in,
+        "since": _maybe(_moment_to_json, decision.since),
+        "began": _moment_to_json(decision.holds_from),
+        "undone": _maybe(_moment_to_json, decision.undone),
+        "undone_by": decision.undone_by,
     }
 
 

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import event, text, update
 
 from triage.errors import TriageError, UsageError
-from triage.model import Cluster, Crash, CrashRow, Outcome, Signature, State, Status
+from triage.model import Cluster, Crash, CrashRow, Decision, Outcome, Signature, State, Status
 from triage.store import InputStamp, Store, open_store, writes
 from triage.store.tables import crashes
 
-from .samples import STAMP, at, crash, failed, triaged
+from .samples import STAMP, START, at, crash, failed, triaged
 
 HOSTILE = "a\x00b\x10c\x1b[31m\ud83d\ude00\udcff\u202e\\'\"%_\U0001f418"
 
@@ -33,6 +33,10 @@ def cluster_id(key: str) -> str:
 def placed(found: Crash) -> Crash:
     """`found` as the store gives it back."""
     return replace(found, cluster=cluster_id(found.signature.key) if found.signature else None)
+
+
+def decision(note: str | None = None) -> Decision:
+    return Decision(state=State.KNOWN, at=START, by="ann", note=note)
 
 
 def counts(store: Store) -> dict[str, int]:
@@ -159,7 +163,7 @@ def test_a_new_signature_moves_the_crash(store: Store) -> None:
 
 def test_a_cluster_whose_crashes_left_is_not_listed_but_keeps_its_id_and_note(store: Store) -> None:
     store.save(triaged(crash()), STAMP)
-    old = store.mark(cluster_id("v1:zend_execute"), State.KNOWN, "bug 77")
+    old = store.mark(cluster_id("v1:zend_execute"), decision("bug 77"))
     store.save(triaged(crash(key="v2:zend_execute")), STAMP)
 
     assert counts(store) == {"v2:zend_execute": 1}
@@ -172,6 +176,7 @@ def test_a_cluster_whose_crashes_left_is_not_listed_but_keeps_its_id_and_note(st
         last_seen=None,
         state=State.KNOWN,
         note="bug 77",
+        decision=decision("bug 77"),
     )
 
     store.save(triaged(crash()), STAMP)
@@ -239,7 +244,7 @@ def test_listing_takes_as_many_statements_for_many_clusters_as_for_one(sqlite_ur
                 taken.append(list(statements))
 
     assert taken[0] == taken[1]
-    assert len(taken[0]) == 5  # BEGIN and four questions
+    assert len(taken[0]) == 7  # BEGIN and six questions
 
 
 def test_ids_grow_when_their_first_digits_meet(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,10 +271,11 @@ def test_a_mark_stays(store: Store) -> None:
     store.save(triaged(crash("aa01")), STAMP)
     known = store.clusters()[0]
 
-    marked = store.mark(known.id[:4], State.FIXED, "deployed on Friday")
+    marked = store.mark(known.id[:4], replace(decision("deployed on Friday"), state=State.FIXED, at=at(50)))
     store.save(triaged(crash("aa02")), STAMP)
 
-    assert marked == replace(known, state=State.FIXED, note="deployed on Friday")
+    fixed = replace(decision("deployed on Friday"), state=State.FIXED, at=at(50))
+    assert marked == replace(known, state=State.FIXED, note="deployed on Friday", decision=fixed)
     assert store.cluster(known.id) == replace(marked, count=2, crashes=("aa01", "aa02"))
 
 
@@ -335,7 +341,7 @@ def test_an_unknown_id_names_the_newest(store: Store) -> None:
         with pytest.raises(UsageError) as caught:
             store.crash(unknown)
         assert caught.value.help == "The newest are: aa02, aa01"
-    for ask in (store.cluster, store.crash_rows, lambda name: store.mark(name, State.KNOWN)):
+    for ask in (store.cluster, store.crash_rows, lambda name: store.mark(name, decision())):
         with pytest.raises(UsageError) as caught:
             ask("nothing")
         assert caught.value.help == (f"The newest are: {cluster_id('v1:abort')}, {cluster_id('v1:zend_execute')}")
@@ -349,7 +355,7 @@ def test_the_revision_rises_with_the_commits_of_others_and_with_nothing_else(sto
     after = store.revision()
     store.clusters()
     with pytest.raises(UsageError):
-        store.mark("nothing", State.KNOWN)
+        store.mark("nothing", decision())
 
     assert after > before
     assert store.revision() == after

@@ -13,7 +13,7 @@ import pytest
 from tests.store.samples import at, crash, triaged
 from tests.tui.driver import Screen, drive, store_at
 from triage.errors import TriageError
-from triage.model import Cluster, Crash, CrashRow, State
+from triage.model import Cluster, Crash, CrashRow, Decision, State
 from triage.store import Store
 
 
@@ -129,7 +129,7 @@ def test_the_ends_of_a_cluster_are_told(store: Store) -> None:
 def test_the_preview_follows_a_mark(store: Store) -> None:
     async def script(screen: Screen) -> None:
         await screen.until("hosts")
-        store.mark(store.clusters()[0].id, State.KNOWN, "look at ticket 7")
+        store.mark(store.clusters()[0].id, Decision(state=State.KNOWN, at=at(0), note="look at ticket 7"))
         screen.app.watch_store()
         await screen.until("look at ticket 7")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from triage.model import Crash, Frame, Outcome, Runtime, Signal, Signature, State, Status, Thread
+from triage.model import Crash, Decision, Frame, Outcome, Runtime, Signal, Signature, State, Status, Thread
 from triage.store import open_store
 
 from .guarded import ROOT
@@ -105,7 +105,7 @@ def test_help_lists_every_verb_and_imports_none(triage: Run) -> None:
     assert (status, errors) == (0, "")
     section = out.split("Verbs:\n")[1]
     assert [line.split()[0] for line in section.splitlines() if line.startswith("  ") and line[2] != " "] == [
-        *("demo", "batch", "clusters", "list", "show", "explain", "debug", "bug", "tui")
+        *("demo", "batch", "clusters", "list", "show", "explain", "mark", "debug", "bug", "tui")
     ]
     assert triage("-h") == (status, out, errors)
     loaded = subprocess.run(
@@ -128,7 +128,7 @@ def test_version(triage: Run) -> None:
         (["list", "--nonsense"], "Error: No such option '--nonsense'"),
         (["batch"], "Error: Missing argument 'PATH…'."),
         (["show"], "Error: Missing argument 'CRASH_OR_CORE'."),
-        (["list", "too", "many"], "Error: Got unexpected extra arguments (too many)"),
+        (["tui", "too", "many"], "Error: Got unexpected extra arguments (too many)"),
         (["list", "--store"], "Error: Option '--store' requires an argument."),
         (["list", "--sysroot", "/nonexistent"], "Error: Invalid value for '--sysroot'"),
         (["list", "--store", "mysql://root:hunter2@h/x"], "triage: no store speaks 'mysql'"),
@@ -197,7 +197,7 @@ def test_the_clusters(triage: Run, filled: Path) -> None:
     cluster = ids(filled)
     a, b = cluster["v1:a"], cluster["v1:b"]
     with open_store(f"sqlite:///{filled}") as store:
-        store.mark(b, State.KNOWN, "seen\nbefore")
+        store.mark(b, Decision(state=State.KNOWN, at=START, by="ann", note="seen\nbefore"))
     first, last = "2026-01-01T08:30:00Z", "2026-01-01T08:40:00Z"
     lines = [
         f"{a}\tnew\t2\t{first}\t{last}\tphp 8.2.7\tweb-1,web-2\tmemcpy ◂ f()\n",
@@ -220,6 +220,10 @@ def test_the_clusters(triage: Run, filled: Path) -> None:
         "versions": ["php 8.2.7"],
         "hosts": ["web-1", "web-2"],
         "note": None,
+        "open": True,
+        "flags": [],
+        "remarks": [],
+        "decision": None,
     }
     assert sorted(found[0]["crashes"]) == ["aa01", "ab02"]
     assert (found[1]["state"], found[1]["note"]) == ("known", "seen\nbefore")
@@ -322,3 +326,73 @@ def test_a_reader_that_has_gone_is_no_error(filled: Path, buffering: dict[str, s
     )  # fmt: skip
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_cluster_is_marked_and_the_mark_taken_back(triage: Run, filled: Path) -> None:
+    b = ids(filled)["v1:b"]
+    undo = f"Taken back with: triage mark {b} --undo\n"
+    link = "https://bugs.php.net/1"
+    assert triage("mark", b, "known", "--bug", link, "--note", "like \x1b[1m last year", store=filled) == (
+        *(0, f"{b} is known, bug {link}: like \\x1b[1m last year\n", undo),
+    )
+    assert triage("mark", b[:5], "fixed", "--in", "8.2.30", store=filled) == (
+        *(0, f"{b} is fixed in 8.2.30, bug {link}: like \\x1b[1m last year\n", undo),
+    )
+    assert triage("mark", b, "--note", "see wiki", store=filled)[1] == (
+        f"{b} is fixed in 8.2.30, bug {link}: see wiki\n"
+    )
+    status, out, errors = triage("mark", b, "--undo", "-q", store=filled)
+    assert (status, out, errors) == (0, f"{b} is fixed in 8.2.30, bug {link}: like \\x1b[1m last year\n", "")
+    status, out, errors = triage("mark", b, "--history", store=filled)
+    assert (status, errors, len(out.splitlines())) == (0, "", 3)
+    assert "see wiki  (taken back 20" in out.splitlines()[0]
+    status, out, _ = triage("mark", b, "--history", "--json", store=filled)
+    newest, middle, oldest = json.loads(out)
+    assert (newest["note"], middle["fixed_in"], oldest["bug"]) == ("see wiki", "8.2.30", link)
+    assert newest["began"] == middle["at"]
+    status, out, errors = triage("mark", b, "ignored", "--json", store=filled)
+    shown = json.loads(out)
+    assert (status, errors, shown["state"], shown["decision"]["until"], shown["open"], shown["flags"]) == (
+        *(0, "", "ignored", ">2/d", False, []),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "triage: nothing to change is given"),
+        (["known", "--in", "8.2"], "triage: --in and --since go with fixed, not with known"),
+        (["fixed", "--until", "30d"], "triage: --until goes with ignored, not with fixed"),
+        (["fixed", "--since", "soon"], "triage: --since 'soon' is no time"),
+        (["ignored", "--until", "never"], "triage: 'never' is no condition to wake up at"),
+        (["--undo"], "triage: nothing was decided about"),
+    ],
+)
+def test_a_mark_that_makes_no_sense_changes_nothing(
+    triage: Run, filled: Path, arguments: list[str], message: str
+) -> None:
+    b = ids(filled)["v1:b"]
+    status, out, errors = triage("mark", b, *arguments, store=filled)
+    assert (status, out) == (2, "")
+    assert errors.startswith(message)
+    assert triage("mark", b, "--history", store=filled) == (0, "", "nothing was decided yet\n")
+
+
+def test_lists_take_a_query(triage: Run, filled: Path) -> None:
+    cluster = ids(filled)
+
+    def first_column(*arguments: str) -> list[str]:
+        status, out, errors = triage(*arguments, store=filled)
+        assert (status, errors) == (0, "")
+        return [line.split("\t")[0] for line in out.splitlines()[1:]]
+
+    assert first_column("clusters", "is:new", "n:>1") == [cluster["v1:a"]]
+    assert first_column("clusters", "is:new n:>1") == [cluster["v1:a"]]
+    assert first_column("clusters", "sort:first") == [cluster["v1:b"], cluster["v1:a"]]
+    assert first_column("list", "host:web-1") == ["bb03", "aa01"]
+    assert first_column("list", "fn:f", "!host:web-1") == ["ab02"]
+    assert first_column("list", "fn:g") == []
+    assert triage("clusters", "ho:web-1", store=filled)[0] == 2
+    status, out, errors = triage("list", "--keys")
+    assert (status, errors) == (0, "")
+    assert "is:open        needs a look: new, regressed, or ignored no longer" in out

@@ -5,30 +5,43 @@ from __future__ import annotations
 import click
 
 from triage import clock
-from triage.cli.common import Chosen, options, print_json, print_rows
+from triage.cli.common import Chosen, keys_option, options, print_json, print_rows
 from triage.model import Cluster
+from triage.query import parse_query
 from triage.text import clean
 from triage.wire import cluster_to_json
 
 _HEADER = ("cluster", "state", "count", "first_seen", "last_seen", "versions", "hosts", "title")
 
+_NONE_YET = "No crashes yet. `triage batch /var/crash` triages a folder; `triage demo` shows how it looks."
+_NONE_MATCH = "No cluster matches. `triage clusters --keys` lists what can be asked for."
+
 
 @click.command()
+@click.argument("query", nargs=-1)
+@keys_option
 @options
-def command(chosen: Chosen) -> None:
-    """List the clusters, the one seen last first."""
+def command(query: tuple[str, ...], chosen: Chosen) -> None:
+    """List the clusters that QUERY selects, the one seen last first.
+
+    \b
+    triage clusters is:open                    what needs a look
+    triage clusters ext:redis last:7d sort:n   with that extension, in the last week, most first
+    triage clusters --keys                     all keys and what they mean
+    """
+    wanted = parse_query(" ".join(query))
     with chosen.open_store() as store:
-        clusters = store.clusters()
+        clusters = store.clusters(wanted)
     if chosen.json:
         print_json([cluster_to_json(cluster) for cluster in clusters])
     else:
-        print_clusters(clusters, chosen)
+        print_clusters(clusters, chosen, query=wanted.text)
 
 
-def print_clusters(clusters: list[Cluster], chosen: Chosen) -> None:
-    """A table on a terminal, tab-separated values elsewhere."""
+def print_clusters(clusters: list[Cluster], chosen: Chosen, *, query: str = "") -> None:
+    """A table on a terminal, tab-separated values elsewhere. `query` is what selected them."""
     if chosen.terminal:
-        _table(clusters, chosen)
+        _table(clusters, chosen, query)
     else:
         print_rows(_HEADER, [_row(cluster) for cluster in clusters])
 
@@ -46,10 +59,15 @@ def _row(cluster: Cluster) -> tuple[object, ...]:
     )
 
 
-def _table(clusters: list[Cluster], chosen: Chosen) -> None:
+def _state(cluster: Cluster) -> str:
+    """The state, or what has become of it: `regressed` says more than `fixed`."""
+    return str(cluster.flags[0] if cluster.flags and cluster.remarks else cluster.state)
+
+
+def _table(clusters: list[Cluster], chosen: Chosen, query: str) -> None:
     """For a terminal: as wide as it is, the title last so that it takes what is left."""
     if not clusters:
-        chosen.say("No crashes yet. `triage batch /var/crash` triages a folder; `triage demo` shows how it looks.")
+        chosen.say(_NONE_MATCH if query else _NONE_YET)
         return
     from rich.console import Console
     from rich.table import Table
@@ -63,6 +81,12 @@ def _table(clusters: list[Cluster], chosen: Chosen) -> None:
     table.add_column("what died ◂ called from", no_wrap=True, overflow="ellipsis")
     for cluster in clusters:
         last = clock.ago(cluster.last_seen) if cluster.last_seen else ""
-        cells = (cluster.id, str(cluster.state), str(cluster.count), last, clean(cluster.title))
+        cells = (
+            cluster.id,
+            _state(cluster),
+            str(cluster.count),
+            last,
+            clean(cluster.title),
+        )
         table.add_row(*(Text(cell) for cell in cells))
     Console(no_color=not chosen.color, highlight=False).print(table)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from triage.config import Settings, store_url
+from triage.query import keys_help
 from triage.store import Store, open_store
 from triage.text import clean
 
@@ -92,6 +93,20 @@ def options(verb: Callable[..., R]) -> Callable[..., R]:
         return verb(chosen=chosen, **rest)
 
     return with_options
+
+
+def keys_option(verb: Callable[..., R]) -> Callable[..., R]:
+    """Give a verb that takes a query `--keys`, which lists what can be asked for and ends."""
+
+    def show(context: click.Context, _option: click.Parameter, wanted: bool) -> None:  # noqa: FBT001
+        if wanted:
+            for key, example, meaning in keys_help():
+                print(f"{key:<14} {meaning:<76} {example}".rstrip())
+            context.exit()
+
+    return click.option(
+        "--keys", is_flag=True, is_eager=True, expose_value=False, callback=show, help="List the keys of a query."
+    )(verb)
 
 
 def print_json(value: object) -> None:

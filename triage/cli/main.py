@@ -25,6 +25,7 @@ VERBS = {
     "list": "list the crashes",
     "show": "show one crash whole; a core's path needs no store",
     "explain": "what happened in plain words, the evidence, what to do next",
+    "mark": "say what is decided about a cluster: new, known, fixed, ignored",
     "debug": "GDB on the core, everything set up, with commands for PHP",
     "bug": "a report of a crash, ready for PHP's bug tracker",
     "tui": "the terminal interface: clusters, crashes, stacks",

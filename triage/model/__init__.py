@@ -7,6 +7,7 @@ Missing is `None`; a record that lacks something says why in `Crash.warnings`.
 from __future__ import annotations
 
 from triage.model.crash import Cluster, Crash, CrashRow, Failure, Finding, Module, Outcome, Signal, Signature
+from triage.model.decision import Decision
 from triage.model.instruction import Fault, Flip, HeapPlace, Instruction, Load, Operand
 from triage.model.runtime import (
     Fiber,
@@ -21,7 +22,7 @@ from triage.model.runtime import (
     Worker,
 )
 from triage.model.stack import Argument, FiberSwitch, Frame, NativeFrame, NativeThread, ScriptFrame, Thread, Unwinding
-from triage.model.words import AccessKind, Confidence, Role, State, Status, Symbols, Topic
+from triage.model.words import AccessKind, Confidence, Flag, Role, State, Status, Symbols, Topic
 
 __all__ = [
     "AccessKind",
@@ -30,11 +31,13 @@ __all__ = [
     "Confidence",
     "Crash",
     "CrashRow",
+    "Decision",
     "Failure",
     "Fault",
     "Fiber",
     "FiberSwitch",
     "Finding",
+    "Flag",
     "Flip",
     "Frame",
     "HeapCheck",

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from triage.model.decision import Decision
 from triage.model.instruction import Fault
 from triage.model.runtime import Runtime
 from triage.model.stack import Thread
-from triage.model.words import Confidence, State, Status, Symbols, Topic
+from triage.model.words import Confidence, Flag, State, Status, Symbols, Topic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +142,11 @@ class CrashRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """Crashes that share a signature. `id` never changes."""
+    """Crashes that share a signature. `id` never changes.
+
+    `state` and `note` are those of `decision`, the one that holds now; `flags` are worked out from it and
+    from the crashes, and `remarks` say why, in sentences.
+    """
 
     id: str
     title: str
@@ -155,3 +160,11 @@ class Cluster:
     versions: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     note: str | None = None
+    decision: Decision | None = None
+    flags: tuple[Flag, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        """Whether somebody should look: nobody has decided yet, or what was decided holds no longer."""
+        return self.state is State.NEW or Flag.REGRESSED in self.flags or Flag.AWAKE in self.flags

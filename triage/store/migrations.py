@@ -7,13 +7,39 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import Connection, insert, inspect, select, update
 
 from triage.errors import EnvironmentLacks, UsageError
+from triage.store import backfill
 from triage.store.tables import meta, metadata
 
-VERSION = 1
+VERSION = 2
 """The schema that `tables.py` describes."""
 
-STEPS: Mapping[int, Callable[[Connection], None]] = {}
-"""What turns schema N-1 into N, by N, written in SQL that both databases speak."""
+_DECISIONS = (
+    """CREATE TABLE triage_decisions (
+        id NUMBER NOT NULL PRIMARY KEY, cluster TEXT NOT NULL REFERENCES triage_clusters (id), "at" BIGINT NOT NULL,
+        "by" TEXT, state TEXT NOT NULL, note TEXT, bug TEXT, "until" TEXT, fixed_in TEXT, since BIGINT, began BIGINT,
+        undone BIGINT, undone_by TEXT)""",
+    "CREATE INDEX triage_decisions_of_cluster ON triage_decisions (cluster, id)",
+    "ALTER TABLE triage_clusters ADD COLUMN decision INTEGER",
+    """CREATE TABLE triage_facts (
+        "key" TEXT NOT NULL, cluster TEXT NOT NULL REFERENCES triage_clusters (id), value TEXT NOT NULL,
+        PRIMARY KEY ("key", cluster, value))""",
+    "CREATE INDEX triage_facts_of_cluster ON triage_facts (cluster)",
+    "CREATE INDEX triage_crashes_rollouts ON triage_crashes (runtime, host, time)",
+    "CREATE INDEX triage_crashes_statuses ON triage_crashes (cluster, status)",
+)
+
+
+def _decisions_and_facts(connection: Connection) -> None:
+    """2: what persons decided with its history, and what the crashes of a cluster can be asked for."""
+    number = "SERIAL" if connection.dialect.name == "postgresql" else "INTEGER"
+    for statement in _DECISIONS:
+        connection.exec_driver_sql(statement.replace("NUMBER", number))
+    backfill.decisions(connection)
+    backfill.facts(connection)
+
+
+STEPS: Mapping[int, Callable[[Connection], None]] = {2: _decisions_and_facts}
+"""What turns schema N-1 into N, by N."""
 
 
 def is_current(connection: Connection) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Select, func, select
+from sqlalchemy import BigInteger, Column, Select, func, select, type_coerce
 
 from triage.model import Status
 from triage.store.columns import Exact, digest, spell
-from triage.store.tables import clusters, crashes, inputs, meta
+from triage.store.tables import clusters, crashes, facts, inputs, meta
 
 Rows = Select[Any]
+
+_DAY = 86_400_000_000  # microseconds, the unit of stored times
 
 _LISTED = (
     crashes.c.id,
@@ -103,6 +106,19 @@ def distinct(column: Column[Any], cluster: str | None) -> Rows:
     """(`cluster`, `value`) for each value of `column` in each cluster."""
     every = select(crashes.c.cluster, column.label("value")).distinct()
     return _within(every.where(crashes.c.cluster.is_not(None), column.is_not(None)), cluster)
+
+
+def values_of(key: str) -> Rows:
+    """(`cluster`, `value`) for each value that a fact has in each cluster."""
+    return select(facts.c.cluster, facts.c.value).where(facts.c.key == key)
+
+
+def per_day(cluster: str | None, since: datetime) -> Rows:
+    """(`cluster`, `day`, `total`): crashes a day (UTC, days since 1970) from a time on."""
+    day = (type_coerce(crashes.c.time, BigInteger) // _DAY).label("day")
+    counted = select(crashes.c.cluster, day, func.count().label("total"))
+    counted = _within(counted.where(crashes.c.cluster.is_not(None), crashes.c.time >= since), cluster)
+    return counted.group_by(crashes.c.cluster, day)
 
 
 def exactly(column: Column[Any], name: str) -> Rows:

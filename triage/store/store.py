@@ -7,14 +7,17 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Column, Connection, Row
 
 from triage.errors import TriageError, UsageError
-from triage.model import Cluster, Crash, CrashRow, Failure, Outcome, State, Status
-from triage.store import reads, writes
+from triage.model import Cluster, Crash, CrashRow, Decision, Failure, Outcome, State, Status
+from triage.query import Filter, Query, ordered
+from triage.states import resolve_until
+from triage.store import decisions, reads, writes
 from triage.store.backend import Backend, Engines, explained
 from triage.store.tables import clusters, crashes
 from triage.wire import crash_from_json
@@ -83,10 +86,14 @@ class Store:
             writes.put_input(connection, outcome, None if stamp is None else _stamp_text(stamp))
         return outcome
 
-    def clusters(self) -> list[Cluster]:
-        """All clusters that have crashes, the one that crashed last first."""
+    def clusters(self, query: Query | None = None) -> list[Cluster]:
+        """The clusters that have crashes, the one that crashed last first; those a query selects, if given."""
         with self._reading() as connection:
-            return _clusters(connection, None)
+            found = _clusters(connection, None)
+            if query is None:
+                return found
+            chosen = Filter(query, lambda key: _by_cluster(connection, reads.values_of(key)))
+            return ordered((cluster for cluster in found if chosen.cluster(cluster)), query.sort)
 
     def cluster(self, id_or_prefix: str) -> Cluster:
         """One cluster, by its id or the beginning of it.
@@ -97,13 +104,39 @@ class Store:
         with self._reading() as connection:
             return _clusters(connection, _cluster_id(connection, id_or_prefix))[0]
 
-    def mark(self, cluster: str, state: State, note: str | None = None) -> Cluster:
-        """Set what a person decided about a cluster; raises UsageError as `cluster()` does."""
+    def mark(self, cluster: str, decision: Decision) -> Cluster:
+        """Add what a person decided about a cluster; it holds from now on. Returns the cluster as it is then.
+
+        What is given for `until` is made to last: see `triage.states.resolve_until`. A decision other than
+        IGNORED has none.
+
+        Raises:
+            UsageError: as `cluster()` does, and for a condition that is none.
+        """
         with self._writing() as connection:
-            marked = _clusters(connection, _cluster_id(connection, cluster))[0]
-            marked = replace(marked, state=state, note=note)
-            writes.set_state(connection, marked)
-        return marked
+            id_ = _cluster_id(connection, cluster)
+            decisions.put(connection, id_, _resolved(connection, id_, decision))
+            return _clusters(connection, id_)[0]
+
+    def undo(self, cluster: str, *, at: datetime, by: str | None) -> tuple[Cluster, Decision | None]:
+        """Take the newest decision back; returns the cluster as it is then, and what was taken back, if anything."""
+        with self._writing() as connection:
+            id_ = _cluster_id(connection, cluster)
+            gone = decisions.undo(connection, id_, at=at, by=by)
+            return _clusters(connection, id_)[0], gone
+
+    def decisions(self, cluster: str) -> list[Decision]:
+        """All that was ever decided about a cluster, the newest first; those undone too."""
+        with self._reading() as connection:
+            return decisions.history(connection, _cluster_id(connection, cluster))
+
+    def per_day(self, since: datetime, cluster: str | None = None) -> dict[str, dict[int, int]]:
+        """Crashes a day (UTC, as days since 1970) from a time on, by cluster; days without any are left out."""
+        counts: defaultdict[str, dict[int, int]] = defaultdict(dict)
+        with self._reading() as connection:
+            for row in connection.execute(reads.per_day(cluster, since)):
+                counts[row.cluster][row.day] = row.total
+        return counts
 
     def crash(self, id_or_prefix: str) -> Crash:
         """One crash whole; raises UsageError as `cluster()` does."""
@@ -168,11 +201,11 @@ def _stamp_text(stamp: InputStamp) -> str:
 
 
 def _clusters(connection: Connection, cluster: str | None) -> list[Cluster]:
-    """All clusters, or one, in four statements however many there are."""
+    """All clusters, or one, in a few statements however many there are."""
     ids = _by_cluster(connection, reads.members(cluster))
     versions = _by_cluster(connection, reads.distinct(crashes.c.runtime, cluster))
     hosts = _by_cluster(connection, reads.distinct(crashes.c.host, cluster))
-    return [
+    found = [
         Cluster(
             id=row.id,
             title=row.title,
@@ -188,6 +221,16 @@ def _clusters(connection: Connection, cluster: str | None) -> list[Cluster]:
         )
         for row in connection.execute(reads.cluster_rows(cluster))
     ]
+    return decisions.with_standing(connection, found, cluster)
+
+
+def _resolved(connection: Connection, cluster: str, decision: Decision) -> Decision:
+    if decision.state is not State.IGNORED:
+        return replace(decision, until=None)
+    seen = _by_cluster(connection, reads.distinct(crashes.c.runtime, cluster))
+    busiest = decisions.busiest_day(connection, cluster, before=decision.at)
+    until = resolve_until(decision.until, now=decision.at, busiest_day=busiest, versions=sorted(seen[cluster]))
+    return replace(decision, until=str(until))
 
 
 def _by_cluster(connection: Connection, pairs: reads.Rows) -> defaultdict[str, list[str]]:

@@ -7,7 +7,7 @@ below answers one question alone, without a look at the table.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, Table, Text
 
 from triage.store.columns import Exact, Moment
 
@@ -30,7 +30,28 @@ clusters = Table(
     Column("title", Exact, nullable=False),
     Column("state", Text, nullable=False),
     Column("note", Exact),
+    Column("decision", Integer),  # the row of `decisions` that holds now; `state` and `note` are copies of its
 )
+
+# What persons decided, for ever: what is undone is marked so.
+decisions = Table(
+    "triage_decisions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("cluster", Exact, ForeignKey(clusters.c.id), nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("by", Exact),
+    Column("state", Text, nullable=False),
+    Column("note", Exact),
+    Column("bug", Exact),
+    Column("until", Exact),
+    Column("fixed_in", Exact),
+    Column("since", Moment),
+    Column("began", Moment),
+    Column("undone", Moment),
+    Column("undone_by", Exact),
+)
+Index("triage_decisions_of_cluster", decisions.c.cluster, decisions.c.id)
 
 crashes = Table(
     "triage_crashes",
@@ -53,6 +74,18 @@ Index("triage_crashes_newest", crashes.c.time.desc(), crashes.c.id)
 Index("triage_crashes_of_cluster", crashes.c.cluster, crashes.c.time.desc(), crashes.c.id)
 Index("triage_crashes_runtimes", crashes.c.cluster, crashes.c.runtime)
 Index("triage_crashes_hosts", crashes.c.cluster, crashes.c.host)
+Index("triage_crashes_rollouts", crashes.c.runtime, crashes.c.host, crashes.c.time)
+Index("triage_crashes_statuses", crashes.c.cluster, crashes.c.status)
+
+# What can be asked of the crashes of a cluster (`query.facts`), each value once a cluster.
+facts = Table(
+    "triage_facts",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("cluster", Exact, ForeignKey(clusters.c.id), primary_key=True),
+    Column("value", Exact, primary_key=True),
+)
+Index("triage_facts_of_cluster", facts.c.cluster)
 
 # One row an input path: what became of it, and the stamp of the file it was then.
 inputs = Table(

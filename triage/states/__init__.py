@@ -1,0 +1,11 @@
+"""States of clusters: what a person decided, and whether that still holds.
+
+`Until` is the condition under which an ignored cluster is shown again; `standing` holds a decision against
+the crashes after it. Times are those of the crashes, never of their import: old cores that are
+read late reopen nothing.
+"""
+
+from triage.states.standing import Rollout, Standing, Stretch, standing
+from triage.states.until import Until, parse_until, resolve_until
+
+__all__ = ["Rollout", "Standing", "Stretch", "standing", "Until", "parse_until", "resolve_until"]
