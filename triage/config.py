@@ -22,6 +22,8 @@ class Limits:
     script_frames: int = 100_000
     gdb_seconds: float = 60.0
     gdb_recycle: int = 200
+    largest_core: int = 64 << 30
+    disk_reserve: int = 512 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

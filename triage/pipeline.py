@@ -19,10 +19,13 @@ from typing import TypeVar
 
 from triage import clock, redact
 from triage.cluster.signature import sign
-from triage.config import Settings
+from triage.config import Settings, cache_folder
 from triage.corefile import CoreFile, notes, open_core
 from triage.corefile.fault import refused
 from triage.corefile.instruction import decode, loaded_from
+from triage.corefile.sources import Opened, Scratch, Trust, opened
+from triage.corefile.sources.journal import Journal
+from triage.corefile.sources.unpack import Bounds
 from triage.diagnose import Case, diagnose
 from triage.errors import InputError
 from triage.gdb.frames import LOOP_REGISTERS, native_threads
@@ -69,6 +72,9 @@ class Pipeline:
         self._finder = Finder(settings.sysroot, settings.debug_dirs)
         self.gdb: Gdb = find_gdb(settings.gdb)
         self._session = GdbSession(self.gdb, settings.limits)
+        self._scratch = Scratch(cache_folder())
+        self._bounds = Bounds(settings.limits.largest_core, settings.limits.disk_reserve)
+        self._journal = Journal()
 
     def __enter__(self) -> Pipeline:
         return self
@@ -77,12 +83,20 @@ class Pipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._session.close()
+        self._scratch.close()
 
-    def triage(self, path: Path) -> Outcome:
-        """Triage one core. Never raises for what the file holds: a refusal is an outcome too."""
+    def triage(self, path: Path, trust: Trust | None = None) -> Outcome:
+        """Triage the core in one input. Never raises for what the file holds: a refusal is an outcome too.
+
+        `trust` says whose files are read in folders of everybody; without it, everybody's are.
+        """
+        whose = trust or Trust(everywhere=True)
         try:
-            with open_core(path) as core:
-                crash = _Examination(core, self._settings, self._finder, self._session).run()
+            with (
+                opened(path, self._scratch, whose, self._bounds, self._journal) as source,
+                open_core(source.file) as core,
+            ):
+                crash = _Examination(core, path, source, self._settings, self._finder, self._session).run()
         except InputError as error:
             message = error.message + (f". {error.help}" if error.help else "")
             return Outcome(core=str(path), status=Status.ERROR, failure=Failure(code=error.code, message=message))
@@ -92,8 +106,12 @@ class Pipeline:
 class _Examination:
     """One core on its way through the rooms."""
 
-    def __init__(self, core: CoreFile, settings: Settings, finder: Finder, session: GdbSession) -> None:
+    def __init__(
+        self, core: CoreFile, path: Path, source: Opened, settings: Settings, finder: Finder, session: GdbSession
+    ) -> None:
         self._core = core
+        self._path = path
+        self._source = source
         self._limits = settings.limits
         self._values = settings.values
         self._finder = finder
@@ -121,14 +139,16 @@ class _Examination:
         signature: Signature | None = self._stage(
             "sign", lambda: sign(core.id, core.notes.signal, crashed, builds, overflow=overflow), None
         )
-        arguments: tuple[str, ...] = self._stage("arguments", lambda: redact.command_line(core.arguments), ())
+        said = core.arguments or self._source.origin.arguments
+        arguments: tuple[str, ...] = self._stage("arguments", lambda: redact.command_line(said), ())
         executable, process = core.executable, core.notes.process
+        origin = replace(self._source.origin, arguments=())
         return Crash(
             id=core.id,
-            core=str(core.path),
+            core=str(self._path),
             status=Status.PARTIAL if self._partial else Status.OK,
-            time=clock.from_epoch(core.path.stat().st_mtime),
-            host=platform.node() or None,
+            time=origin.time,
+            host=origin.host or platform.node() or None,
             pid=process.pid if process else core.notes.threads[0].id,
             executable=executable.path if executable else None,
             build_id=executable.build_id if executable else None,
@@ -142,6 +162,7 @@ class _Examination:
             registers=registers,
             instruction=instruction,
             fault=at[1],
+            origin=origin,
             gdb=self._session.gdb.version_text,
             warnings=tuple(dict.fromkeys(self._warnings)),
             timing=self._watch.laps,
@@ -164,6 +185,8 @@ class _Examination:
     def _look_over(self) -> None:
         """Say what is wrong with the file itself."""
         core = self._core
+        for remark in self._source.remarks:
+            self._warn(remark)
         if core.truncated:
             self._warn(
                 f"the core is cut off: {size(core.size)} of {size(core.expected_size)} are there; what lay in the "

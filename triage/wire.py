@@ -34,6 +34,7 @@ from triage.model import (
     Thread,
 )
 from triage.wire_fault import fault_from_json, fault_to_json, finding_from_json, finding_to_json
+from triage.wire_origin import origin_from_json, origin_to_json
 
 Json = dict[str, Any]
 """A JSON object: text keys; values are JSON values."""
@@ -134,6 +135,7 @@ def crash_to_json(crash: Crash) -> Json:
         "registers": {name: hex(value) for name, value in crash.registers.items()},
         "instruction": crash.instruction,
         "fault": _maybe(fault_to_json, crash.fault),
+        "origin": _maybe(origin_to_json, crash.origin),
         "gdb": crash.gdb,
         "warnings": list(crash.warnings),
         "timing": dict(crash.timing),
@@ -173,6 +175,7 @@ def _crash_from_json(record: Mapping[str, Any]) -> Crash:
         registers={name: _unhex(value) for name, value in record["registers"].items()},
         instruction=record["instruction"],
         fault=_maybe(fault_from_json, record.get("fault")),
+        origin=_maybe(origin_from_json, record.get("origin")),
         gdb=record["gdb"],
         warnings=tuple(record["warnings"]),
         timing=dict(record["timing"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -12,7 +12,9 @@ from typing import Protocol
 import click
 
 from triage.cli.common import Chosen, options, print_json
-from triage.corefile.sources import plain
+from triage.cli.values import ByteCount, user_id
+from triage.corefile.sources import Trust, find
+from triage.corefile.sources.opening import BEING_WRITTEN
 from triage.errors import EXIT_SOME_FAILED
 from triage.model import Outcome, Status
 from triage.pipeline import Pipeline
@@ -23,16 +25,27 @@ from triage.wire import outcome_to_json
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH…")
+@click.option("--owner", "owners", multiple=True, metavar="USER",
+              help="Read this user's files too in folders everybody can write to. May be repeated.")  # fmt: skip
+@click.option(
+    "--max-core", type=ByteCount(), metavar="SIZE", help="Largest core to unpack, such as 20G (default 64G)."
+)
 @options
-def command(paths: tuple[Path, ...], chosen: Chosen) -> None:
+def command(paths: tuple[Path, ...], owners: tuple[str, ...], max_core: int | None, chosen: Chosen) -> None:
     """Triage every core under PATH… into the store.
 
-    Cores that were triaged before are not read again. Every input that cannot be triaged is named
-    on stderr with the reason, and the exit status is then 1.
+    PATH is a file, a folder or a quoted pattern: plain cores, .gz .xz .zst .lz4, the stores of
+    systemd-coredump, apport, ABRT and `triage collect`. Cores that were triaged before are not read
+    again; one that is still being written is left for the next run. Every input that cannot be triaged
+    is named on stderr with the reason, and the exit status is then 1.
     """
+    if max_core is not None:
+        limits = replace(chosen.settings.limits, largest_core=max_core)
+        chosen = replace(chosen, settings=replace(chosen.settings, limits=limits))
+    trust = Trust(frozenset(user_id(name) for name in owners))
     if not chosen.json and not chosen.terminal:
         print("status\tcrash\tcluster\tcore\twhat")
-    tally = run(paths, chosen, lambda outcome: _report(outcome, chosen))
+    tally = run(paths, chosen, lambda outcome: _report(outcome, chosen), trust)
     if not chosen.json:
         chosen.say(tally.sentence())
     if tally.failed:
@@ -47,12 +60,16 @@ class Tally:
     partial: int = 0
     known: int = 0
     failed: int = 0
+    unfinished: int = 0
     clusters: set[str] = field(default_factory=set)
 
     def add(self, outcome: Outcome, *, known: bool) -> None:
         """Count one input."""
         if outcome.crash is None:
-            self.failed += 1
+            if _unfinished(outcome):
+                self.unfinished += 1
+            else:
+                self.failed += 1
             return
         self.known += known
         self.triaged += not known
@@ -69,33 +86,44 @@ class Tally:
             parts.append(f"{self.partial} with gaps")
         if self.failed:
             parts.append(f"{self.failed} could not be triaged")
+        if self.unfinished:
+            parts.append(f"{self.unfinished} still being written")
         return ", ".join(parts) + f"; {plural(len(self.clusters), 'cluster')}"
 
 
-def run(paths: Iterable[Path], chosen: Chosen, report: Callable[[Outcome], None]) -> Tally:
+def run(
+    paths: Iterable[Path], chosen: Chosen, report: Callable[[Outcome], None], trust: Trust | None = None
+) -> Tally:
     """Triage the inputs one by one; each is stored before it is reported and the next is begun."""
     tally = Tally()
     with chosen.open_store() as store, store.lock(), Pipeline(chosen.settings) as pipeline:
         if chosen.verbose:
             chosen.say(f"{pipeline.gdb.version_text} ({pipeline.gdb.origin})")
-        inputs = list(plain.find(paths))
+        inputs = list(find(paths))
         with _progress(len(inputs), chosen) as progress:
             for path in inputs:
-                outcome, known = _one(path, store, pipeline)
+                outcome, known = _one(path, store, pipeline, trust)
                 tally.add(outcome, known=known)
                 progress.step()
                 report(outcome)
     return tally
 
 
-def _one(path: Path, store: Store, pipeline: Pipeline) -> tuple[Outcome, bool]:
+def _one(path: Path, store: Store, pipeline: Pipeline, trust: Trust | None) -> tuple[Outcome, bool]:
     """`(outcome, known)` of one input."""
     stamp = _stamp(path)
     absolute = path.absolute()
     earlier = store.seen(str(absolute), stamp) if stamp is not None else None
     if earlier is not None:
         return earlier, True
-    return store.save(pipeline.triage(absolute), stamp), False
+    outcome = pipeline.triage(absolute, trust)
+    if _unfinished(outcome):
+        return outcome, False  # nothing to keep: the next run meets it whole
+    return store.save(outcome, stamp), False
+
+
+def _unfinished(outcome: Outcome) -> bool:
+    return outcome.failure is not None and outcome.failure.code == BEING_WRITTEN
 
 
 def _stamp(path: Path) -> InputStamp | None:

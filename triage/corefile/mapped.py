@@ -30,16 +30,17 @@ def describe_kind(mode: int) -> tuple[str, str] | None:
     return None
 
 
-def open_regular(path: Path) -> int:
-    """Open a regular file for reading and return its descriptor.
+def open_regular(path: Path, *, follow: bool = True) -> int:
+    """Open a regular file for reading and return its descriptor; a link is an error unless `follow`.
 
     Opens without blocking, so a FIFO that appears between a look and the open cannot hang us.
 
     Raises:
         InputError: with the code `missing`, `dangling-link`, `unreadable`, `fifo`, `directory`, ….
     """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        descriptor = os.open(path, flags)
     except OSError as error:
         raise _refusal(path, error) from error
     other = describe_kind(os.fstat(descriptor).st_mode)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from triage.model.crash import Cluster, Crash, CrashRow, Failure, Finding, Module, Outcome, Signal, Signature
 from triage.model.decision import Decision
 from triage.model.instruction import Fault, Flip, HeapPlace, Instruction, Load, Operand
+from triage.model.origin import Origin
 from triage.model.runtime import (
     Fiber,
     HeapCheck,
@@ -53,6 +54,7 @@ __all__ = [
     "NativeThread",
     "Opcache",
     "Operand",
+    "Origin",
     "Outcome",
     "Request",
     "Role",

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from triage.model.decision import Decision
 from triage.model.instruction import Fault
+from triage.model.origin import Origin
 from triage.model.runtime import Runtime
 from triage.model.stack import Thread
 from triage.model.words import Confidence, Flag, State, Status, Symbols, Topic
@@ -94,6 +95,7 @@ class Crash:
     registers: Mapping[str, int] = field(default_factory=dict)
     instruction: str | None = None
     fault: Fault | None = None
+    origin: Origin | None = None
     gdb: str | None = None
     warnings: tuple[str, ...] = ()
     timing: Mapping[str, float] = field(default_factory=dict)

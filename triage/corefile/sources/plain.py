@@ -1,24 +1,42 @@
-"""Inputs from plain paths: files, and folders with everything in them.
+"""Inputs from plain paths: files, patterns, and folders with everything in them.
 
 Nothing is left out in silence: a FIFO, a dangling link or a text file in the folder is an input
-that fails with a reason when it is opened.
+that fails with a reason when it is opened. Only files that belong to another input are: the parts of
+an ABRT problem, apport's own marks, the JSON file beside a collected core.
 """
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from triage.corefile.sources import abrt, collected
+
+_PATTERN = re.compile(r"[*?[]")
+_PARTS = re.compile(r"\.#core\..*|.*\.(upload|uploaded|hanging|crash\.lock)|\.lock")
+"""What systemd-coredump and apport leave beside their files."""
 
 
 def find(paths: Iterable[Path]) -> Iterator[Path]:
     """Yield every input under `paths` once, folders walked in name order; folders' links are not entered."""
     seen: set[Path] = set()
     for path in paths:
-        for found in _under(path):
+        for found in _matching(path):
             if found not in seen:
                 seen.add(found)
                 yield found
+
+
+def _matching(path: Path) -> Iterator[Path]:
+    """Inputs under the path, or under everything that it matches as a pattern."""
+    if os.path.lexists(path) or not _PATTERN.search(str(path)):
+        yield from _under(path)
+        return
+    for name in sorted(glob.iglob(str(path), recursive=True)):  # noqa: PTH207 — Path.glob has no absolute patterns
+        yield from _under(Path(name))
 
 
 def _under(path: Path) -> Iterator[Path]:
@@ -33,6 +51,21 @@ def _under(path: Path) -> Iterator[Path]:
 
     for folder, folders, files in os.walk(path, onerror=note):
         folders.sort()
-        for name in sorted(files):
-            yield Path(folder, name)
+        yield from _inputs(Path(folder), sorted(files))
     yield from unreadable
+
+
+def _inputs(folder: Path, names: list[str]) -> Iterator[Path]:
+    if abrt.is_problem(folder, names):
+        yield abrt.core_of(folder, names)
+        return
+    for name in names:
+        if _PARTS.fullmatch(name) or _has_core(name, names):
+            continue
+        yield folder / name
+
+
+def _has_core(name: str, names: list[str]) -> bool:
+    """Whether a JSON file lies beside the core that it describes."""
+    stem = name.removesuffix(collected.SUFFIX)
+    return stem != name and any(other.startswith(stem + ".core") for other in names)
