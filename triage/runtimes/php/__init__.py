@@ -33,6 +33,8 @@ from triage.symbols.environment import environment
 
 # The second runs one instruction for extensions that bring a loop of their own (pcov, some debuggers).
 LOOPS = frozenset({"execute_ex", "zend_vm_call_opcode_handler"})
+# Where GCC builds keep the running execute_data (a global register variable).
+LOOP_REGISTERS = {"x86_64": "r14", "aarch64": "x27"}
 _FIBER_FRAMES = 200
 _OTHER_FRAMES = 200
 
@@ -97,6 +99,7 @@ class PhpProcess:
             unwinding=unwinding(self._core, self._finder, self._php, self._reader, jit, loops),
             others=self._others(jit),
             heap_place=self.heap_place,
+            loop_registers=LOOP_REGISTERS,
             last_words=last_words(self._core, self._finder, self._php),
             warnings=tuple(dict.fromkeys((*self._warnings, *walk.warnings, *doubts))),
         )
