@@ -107,6 +107,7 @@ FULL = Crash(
         environment={"LANG": "C", "KEY": "<8 characters>"},
         extension_files={"apcu": "/usr/lib/php/apcu.so"},
         mismatched={"local": "built for another PHP"},
+        state={"GIL": "held by thread 4242"},
     ),
     threads=(
         Thread(
@@ -300,6 +301,7 @@ FULL_JSON: dict[str, Any] = {
         "environment": {"LANG": "C", "KEY": "<8 characters>"},
         "extension_files": {"apcu": "/usr/lib/php/apcu.so"},
         "mismatched": {"local": "built for another PHP"},
+        "state": {"GIL": "held by thread 4242"},
     },
     "threads": [
         {

@@ -28,7 +28,7 @@ from triage.corefile.sources.journal import Journal
 from triage.corefile.sources.unpack import Bounds
 from triage.diagnose import Case, diagnose
 from triage.errors import InputError
-from triage.gdb.frames import LOOP_REGISTERS, native_threads
+from triage.gdb.frames import native_threads
 from triage.gdb.locate import Gdb, find_gdb
 from triage.gdb.session import GdbFailed, GdbSession, Target
 from triage.merge import Merged, Names, merge
@@ -251,8 +251,9 @@ class _Examination:
             debug_dirs=self._finder.debug_dirs,
         )
         rules = reading.unwinding if reading is not None else None
+        register = reading.loop_registers.get(core.machine or "") if reading is not None else None
         try:
-            answer = self._session.examine(target, LOOP_REGISTERS.get(core.machine or ""), rules)
+            answer = self._session.examine(target, register, rules)
         except GdbFailed as error:
             self._warn(f"{error.message}; only the innermost native frame is known")
             return self._from_notes()
@@ -300,7 +301,8 @@ class _Examination:
             woven = merge(thread, script, names)
             if thread.crashed:
                 self._warnings.extend(woven.warnings)
-            merged.append(_thread(thread, woven))
+            name = reading.thread_names.get(thread.id) if reading is not None else None
+            merged.append(_thread(thread, woven, name))
         return tuple(merged)
 
     def _decoded(self, pc: int | None, registers: Mapping[str, int]) -> Instruction | None:
@@ -365,11 +367,12 @@ class _Examination:
         )
 
 
-def _thread(native: NativeThread, merged: Merged) -> Thread:
+def _thread(native: NativeThread, merged: Merged, name: str | None) -> Thread:
+    """A thread under the interpreter's name for it, else the kernel's."""
     frames: tuple[Frame, ...] = merged.frames
     return Thread(
         id=native.id,
-        name=native.name,
+        name=name or native.name,
         crashed=native.crashed,
         depth=merged.depth,
         truncated=merged.truncated,

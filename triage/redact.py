@@ -7,7 +7,7 @@ random-looking words). It errs on the side of hiding.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 HIDDEN = "[redacted]"
 _NAME = re.compile(
@@ -84,6 +84,7 @@ def uri(value: str | None) -> str | None:
     return text(re.split(r"[?#]", value, maxsplit=1)[0]) if value else None
 
 
+_MOST_VARIABLES = 200
 _HARMLESS = re.compile(
     r"LANG(UAGE)?|LC_\w+|TZ|TERM|PATH|PWD|HOME|USER|LOGNAME|SHELL|SHLVL|HOSTNAME|PHP_\w*(VERSION|URL|INI\w*|DIR|CFLAGS)"
     r"|USE_(ZEND_ALLOC\w*|TRACKED_ALLOC)|MALLOC_\w+|GLIBC_TUNABLES|LD_(LIBRARY_PATH|PRELOAD)|ZEND_\w+|OPCACHE_\w+"
@@ -95,6 +96,11 @@ _HARMLESS = re.compile(
 def is_harmless(name: str) -> bool:
     """Whether a variable of that name tells about the machine or the program, never about a person or a key."""
     return _HARMLESS.fullmatch(name) is not None
+
+
+def environment(found: Mapping[str, str]) -> dict[str, str]:
+    """Environment variables by name; of all but harmless ones only how long their value is."""
+    return {text(name): variable(name, value) for name, value in sorted(found.items())[:_MOST_VARIABLES]}
 
 
 def variable(name: str, value: str) -> str:

@@ -244,6 +244,7 @@ def _runtime_to_json(runtime: Runtime) -> Json:
         "environment": dict(runtime.environment),
         "extension_files": dict(runtime.extension_files),
         "mismatched": dict(runtime.mismatched),
+        "state": dict(runtime.state),
     }
 
 
@@ -271,6 +272,7 @@ def _runtime_from_json(record: Mapping[str, Any]) -> Runtime:
         environment=dict(record.get("environment", {})),
         extension_files=dict(record.get("extension_files", {})),
         mismatched=dict(record.get("mismatched", {})),
+        state=dict(record.get("state", {})),
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from tests.lab import fpm
 from tests.lab.php import CASES, Interpreter, Made, make
 from tests.lab.suites import SUITES, CannotMake, Suite, ensure
 from triage.cli.main import triage
+from triage.config import Settings
 from triage.demo.crashes import find_php
+from triage.pipeline import Pipeline
+from triage.wire import crash_to_json
 
 Maker = Callable[[str], Made]
 
@@ -78,3 +82,22 @@ def show(made: Made) -> dict[str, Any]:
     assert result.exit_code == 0, result.stderr
     crash: dict[str, Any] = json.loads(result.stdout)
     return crash
+
+
+Triaged = Callable[[Path, Path | None], dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def triaged() -> Iterator[Triaged]:
+    """The crash object of a core, `root` being the folder its process lived in; one GDB kept warm for all."""
+    with ExitStack() as stack:
+        flows: dict[Path | None, Pipeline] = {}
+
+        def triage_core(core: Path, root: Path | None) -> dict[str, Any]:
+            if root not in flows:
+                flows[root] = stack.enter_context(Pipeline(Settings(sysroot=root)))
+            outcome = flows[root].triage(core)
+            assert outcome.crash is not None, outcome.failure
+            return crash_to_json(outcome.crash)
+
+        yield triage_core

@@ -104,7 +104,7 @@ def test_values_by_address(core: Path) -> None:
         'zval at @3: string(12) = "hello hello "',
         "  value @4, type 6",
         "  points to @5, refcount 1",
-        "  PHP's heap: 0 bytes into a block of 40 bytes at @5, in use",
+        "  PHP's heap: 0 bytes into a block of 48 bytes at @5, in use",
         "  it holds a string of 12 bytes",
         "string at @5: 12 bytes, refcount 1",
         "  'hello hello '",
@@ -279,3 +279,11 @@ def test_control_c_interrupts_gdb_and_ends_nothing(core: Path) -> None:
     except BaseException:
         os.kill(terminal.pid, signal.SIGKILL)
         raise
+
+
+def test_a_core_that_is_cut_off_says_what_is_missing(core: Path, tmp_path: Path) -> None:
+    short = tmp_path / "short.core"
+    short.write_bytes(core.read_bytes()[:3_000_000])
+    lines = debug(short, "php-frame", "php-why what")
+    assert re.fullmatch(r"the PHP stack leads to 0x\w+, which is not readable; cut there", lines[0])
+    assert lines[1] == "What happened?"

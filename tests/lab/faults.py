@@ -189,8 +189,8 @@ BUILDS = {"symbols": ("-g",), "stripped": ("-s",)}
 # One of each family, for every run of the tests.
 QUICK = frozenset(
     "null_below small_integer wild_copy non_canonical_read write_constant call_wild return_text recursion smashing "
-    "fortify corrupt_next assertion bus killed_by_child bit_flip replaced pure ext-use-freed ext-text ext-foreign-free "
-    "heap-overflow ext-in-gc ext-api shared php-recursion after-memory-limit".split()
+    "fortify corrupt_next assertion bus killed_by_child bit_flip replaced pure ext-use-freed ext-text "
+    "ext-foreign-free heap-overflow ext-in-gc ext-api shared php-recursion after-memory-limit".split()
 )
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.lab.suites import MIRROR, CannotMake, folder
@@ -34,6 +34,8 @@ _SETTINGS = ("output_buffering=Off", "error_reporting=32767", "display_errors=1"
              "opcache.jit_hot_loop=1", "opcache.jit_hot_func=1", "opcache.jit_hot_return=1",
              "opcache.jit_hot_side_exit=1", "zend.assertions=1", "session.auto_start=0")  # fmt: skip
 
+_JIT = ("opcache.enable_cli=1", "opcache.jit=tracing", "opcache.jit_buffer_size=64M")
+
 
 @dataclass(frozen=True, slots=True)
 class Test:
@@ -45,10 +47,18 @@ class Test:
     number: int
     path: Path
     sections: Mapping[str, str]
+    more: tuple[str, ...] = ()
+
+    def with_jit(self) -> Test:
+        """The same test with opcache and its tracing JIT on, which many bugs need."""
+        return replace(self, name=f"{self.name}+jit", more=_JIT)
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """Its own ini settings as `name=value`."""
+        """The ini settings it is run with beside those of every test, as `name=value`; its own come last."""
+        return (*self.more, *self._own())
+
+    def _own(self) -> tuple[str, ...]:
         lines = self.sections.get("INI", "").replace("{PWD}", str(self.path.parent)).splitlines()
         return tuple(re.sub(r"\s*=\s*", "=", line.strip(), count=1) for line in lines if "=" in line)
 

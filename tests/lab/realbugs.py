@@ -1,6 +1,6 @@
 """What the diagnosis says of real bugs of PHP, held against what valgrind says of the same tests.
 
-    python -m tests.lab.realbugs [FOLDER]       run them all, print the table (about three minutes)
+    python -m tests.lab.realbugs [FOLDER]       run them all, print the table (about six minutes)
 
 valgrind runs the test with PHP's allocator switched off, so addresses inside the heap differ, and a
 block that was freed is never used again: where PHP's own heap hands freed memory out, the two may
@@ -108,13 +108,20 @@ def words(found: Fatal) -> str:
     return f"{found.kind}{size}{place}" + (f"; earlier: {found.heap}" if found.heap else "")
 
 
+def deadly(tree: Path, run: Path) -> Iterator[phpt.Test]:
+    """The tests that kill this machine's PHP, as they are, or else with the JIT on."""
+    for test in phpt.tests(tree):
+        for way in (test, test.with_jit()):
+            if phpt.dies(way, run):
+                yield way
+                break
+
+
 def compare(folder: Path) -> Iterator[Compared]:
     """Every test that kills this machine's PHP."""
     tree = phpt.source()
     with Pipeline(Settings()) as pipeline:
-        for test in phpt.tests(tree):
-            if not phpt.dies(test, folder / "run"):
-                continue
+        for test in deadly(tree, folder / "run"):
             core = phpt.core_of(test, folder)
             crash = pipeline.triage(core).crash if core else None
             if core is None or crash is None:

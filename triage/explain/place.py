@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from triage import clock
 from triage.explain.statement import Statement
-from triage.model import Crash, Frame, Runtime
+from triage.model import Crash, Frame, Runtime, Thread
 from triage.text import plural, size
 
 _MOST = 6
+_LOOPS = ("execute_ex",)
 
 
 def code(crash: Crash) -> Iterator[Statement]:
@@ -20,8 +21,13 @@ def code(crash: Crash) -> Iterator[Statement]:
         yield Statement("This is no interpreter that triage can read; only the native stack is known.",
                         (f"the program is {crash.executable or 'unknown'}",))  # fmt: skip
         return
+    loop = _runs_code(thread)
     if not frames:
-        yield Statement("No PHP code was running.", ("PHP's own stack (EG(current_execute_data)) is empty",))
+        yield (
+            _unseen()
+            if loop
+            else Statement("No PHP code was running.", ("PHP's own stack (EG(current_execute_data)) is empty",))
+        )
         return
     own = next((frame for frame in frames if frame.file is not None), None)
     inner = frames[0]
@@ -31,13 +37,28 @@ def code(crash: Crash) -> Iterator[Statement]:
             text += f", which had called the built-in {name(inner)}"
         yield Statement(text + ".", tuple(_lines(frames[:_MOST])))
     else:
-        yield Statement(f"PHP was in the built-in {name(inner)}; no code of yours is on the stack.",
-                        tuple(_lines(frames[:_MOST])))  # fmt: skip
+        yield Statement(f"PHP was in the built-in {name(inner)}" + ("." if loop else "; no code of yours is on the "
+                        "stack."), tuple(_lines(frames[:_MOST])))  # fmt: skip
+        if loop:
+            yield _unseen()
     callers = [frame for frame in frames if frame.file is not None and frame is not own]
     if callers:
         shown = ", ".join(f"{name(frame)} ({frame.file}:{frame.line})" for frame in callers[:3])
         yield Statement(f"It was called from {shown}" + (" and others." if len(callers) > 3 else "."),
                         tuple(_lines(callers[:_MOST])))  # fmt: skip
+
+
+def _runs_code(thread: Thread | None) -> bool:
+    """Whether the native stack holds the loop that runs PHP code."""
+    return thread is not None and any(frame.kind == "native" and frame.function in _LOOPS for frame in thread.frames)
+
+
+def _unseen() -> Statement:
+    return Statement(
+        "Which PHP code was running cannot be told: PHP's own record of it was overwritten, or the function was just "
+        "returning.",
+        ("execute_ex(), which runs PHP code, is on the native stack, and PHP's own stack names no code",),
+    )
 
 
 def _lines(frames: list[Frame]) -> Iterator[str]:

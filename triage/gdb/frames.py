@@ -11,9 +11,6 @@ from triage.corefile.modules import MappedModule
 from triage.model import NativeFrame, NativeThread, Symbols
 from triage.symbols import Finder
 
-LOOP_REGISTERS: Mapping[str, str] = {"x86_64": "r14", "aarch64": "x27"}
-"""Where GCC builds of PHP keep the running execute_data (a global register variable)."""
-
 
 def native_threads(answer: Mapping[str, Any], core: CoreFile, finder: Finder) -> tuple[NativeThread, ...]:
     """The threads of a `triage-dump` answer, the crashed one first."""

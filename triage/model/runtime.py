@@ -149,6 +149,7 @@ class Runtime:
     shutdown functions), as sentences. `environment` has lengths instead of values, but for
     variables that are known to hold no secret. `extension_files` has the file of each extension that
     is one of its own; `mismatched` what is wrong with extensions built for another interpreter.
+    `state` is what else its state tells, by subject (`GIL`: `held by thread 12`), in words.
     """
 
     name: str
@@ -173,3 +174,4 @@ class Runtime:
     environment: Mapping[str, str] = field(default_factory=dict)
     extension_files: Mapping[str, str] = field(default_factory=dict)
     mismatched: Mapping[str, str] = field(default_factory=dict)
+    state: Mapping[str, str] = field(default_factory=dict)

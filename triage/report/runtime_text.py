@@ -40,6 +40,8 @@ def state(runtime: Runtime) -> Iterator[Line]:
             yield from wrapped(f"{label:<11} {problem.type or ''}: {problem.message or ''}{place}")
     if runtime.jit:
         yield Line("  jit         on: machine code made by opcache's JIT is in this process")
+    for subject, what in runtime.state.items():
+        yield from wrapped(f"{subject:<11} {what}")
     for callback in runtime.callbacks:
         yield from wrapped(f"{'registered':<11} {callback}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from triage.corefile import CoreFile
-from triage.runtimes import php
+from triage.runtimes import php, python
 from triage.runtimes.protocol import Interpreter
 from triage.symbols import Finder
 
@@ -18,4 +18,14 @@ def detect(
     A sentence when there is one but its state cannot be read. `values` asks for previews of
     arguments as well.
     """
-    return php.detect(core, finder, script_frames=script_frames, values=values)
+    reasons = []
+    for look in (
+        lambda: php.detect(core, finder, script_frames=script_frames, values=values),
+        lambda: python.detect(core, finder, script_frames=script_frames),
+    ):
+        found = look()
+        if isinstance(found, str):
+            reasons.append(found)
+        elif found is not None:
+            return found
+    return reasons[0] if reasons else None

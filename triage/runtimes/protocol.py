@@ -24,7 +24,9 @@ class Reading:
     of their frames on the native stack stands for a run of script frames. `code` are the ranges
     of machine code the interpreter made itself (JIT). `unwinding` tells how the native stack goes
     on there and across fibers. `heap_place` tells what the interpreter's allocator knows of an
-    address; `last_words` what it said as it gave up. `warnings` say what could not be read.
+    address; `last_words` what it said as it gave up. `thread_names` are the names it gives its threads,
+    by thread id. `loop_registers` names the register in which the loop keeps the running frame, by
+    machine, where it always does. `warnings` say what could not be read.
     """
 
     runtime: Runtime
@@ -37,6 +39,8 @@ class Reading:
     unwinding: Unwinding | None = None
     heap_place: Callable[[int], HeapPlace | None] = nowhere
     last_words: str | None = None
+    thread_names: Mapping[int, str] = field(default_factory=dict)
+    loop_registers: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 

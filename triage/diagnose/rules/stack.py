@@ -118,8 +118,10 @@ def _turns(case: Case) -> tuple[str, ...]:
     depth = case.thread.depth if case.thread else 0
     times = depth // len(cycle)
     shown = " → ".join(reversed(names[:4])) + (" → …" if len(names) > 4 else f" → {names[-1]}")
+    inner = next(case.script(), None)
+    inside = f"inside {script_name(inner)}, " if inner is not None and inner.file is None else ""
     return (
-        f"{shown}, about {times} times over",
+        f"{inside}{shown}, about {times} times over",
         f"the cycle of {plural(len(cycle), 'native frame')} repeats: {shown}",
     )
 

@@ -33,6 +33,8 @@ from triage.symbols.environment import environment
 
 # The second runs one instruction for extensions that bring a loop of their own (pcov, some debuggers).
 LOOPS = frozenset({"execute_ex", "zend_vm_call_opcode_handler"})
+# Where GCC builds keep the running execute_data (a global register variable).
+LOOP_REGISTERS = {"x86_64": "r14", "aarch64": "x27"}
 _FIBER_FRAMES = 200
 _OTHER_FRAMES = 200
 
@@ -97,6 +99,7 @@ class PhpProcess:
             unwinding=unwinding(self._core, self._finder, self._php, self._reader, jit, loops),
             others=self._others(jit),
             heap_place=self.heap_place,
+            loop_registers=LOOP_REGISTERS,
             last_words=last_words(self._core, self._finder, self._php),
             warnings=tuple(dict.fromkeys((*self._warnings, *walk.warnings, *doubts))),
         )
@@ -154,8 +157,7 @@ class PhpProcess:
     def _walk(self, walker: StackReader) -> Walk:
         if self._php.address("executor_globals") is None:
             what = "the crashed thread's record was not found" if self._php.zts else "the executor was not found"
-            self._warnings.append(f"the PHP stack was not read: {what}")
-            return Walk((), 0, ())
+            return Walk((), 0, (f"the PHP stack was not read: {what}",))
         return walker.walk(self._executor("current_execute_data"), limit=self._limit)
 
     def _unnamed_loop(self) -> int | None:

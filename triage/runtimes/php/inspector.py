@@ -61,10 +61,10 @@ class Inspector:
 
     def frame(self, words: Sequence[str]) -> Iterator[str]:
         """One frame with its variables."""
-        frames = self._stack().frames
-        number = _number(words, default=0)
+        walk = self._stack()
+        frames, number = walk.frames, _number(words, default=0)
         if not frames:
-            yield "PHP's own stack is empty: no PHP code was running."
+            yield from walk.warnings or ("PHP's own stack is empty: no PHP code was running.",)
             return
         if not 0 <= number < len(frames):
             raise UsageError(f"there is no PHP frame {number}: they go from 0 to {len(frames) - 1}")
