@@ -28,6 +28,7 @@ VERBS = {
     "mark": "say what is decided about a cluster: new, known, fixed, ignored",
     "debug": "GDB on the core, everything set up, with commands for PHP",
     "bug": "a report of a crash, ready for PHP's bug tracker",
+    "report": "what is new, for cron: silent when nothing is",
     "doctor": "will this host produce usable cores? each failing check with its fix",
     "tui": "the terminal interface: clusters, crashes, stacks",
 }

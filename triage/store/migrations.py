@@ -10,7 +10,7 @@ from triage.errors import EnvironmentLacks, UsageError
 from triage.store import backfill
 from triage.store.tables import meta, metadata
 
-VERSION = 2
+VERSION = 4
 """The schema that `tables.py` describes."""
 
 _DECISIONS = (
@@ -38,8 +38,25 @@ def _decisions_and_facts(connection: Connection) -> None:
     backfill.facts(connection)
 
 
-STEPS: Mapping[int, Callable[[Connection], None]] = {2: _decisions_and_facts}
-"""What turns schema N-1 into N, by N."""
+_ARRIVALS = (
+    """CREATE TABLE triage_arrivals (
+        "key" TEXT NOT NULL PRIMARY KEY, "at" BIGINT NOT NULL)""",
+    'CREATE INDEX triage_arrivals_newest ON triage_arrivals ("at")',
+    # Crashes of an earlier triage: known long since, so that no report takes them for news.
+    """INSERT INTO triage_arrivals ("key", "at") SELECT 'crash:' || id, 0 FROM triage_crashes""",
+    """CREATE TABLE triage_reports (
+        name TEXT NOT NULL PRIMARY KEY, covered BIGINT NOT NULL, spoke BIGINT)""",
+)
+
+
+def _arrivals_and_reports(connection: Connection) -> None:
+    """4: when each crash and each failure first came in, and up to when reports have told."""
+    for statement in _ARRIVALS:
+        connection.exec_driver_sql(statement)
+
+
+STEPS: Mapping[int, Callable[[Connection], None]] = {2: _decisions_and_facts, 4: _arrivals_and_reports}
+"""What brings an older schema to N, by N; a number without an entry changes nothing."""
 
 
 def is_current(connection: Connection) -> bool:
@@ -58,7 +75,7 @@ def migrate(connection: Connection) -> None:
     if version is None:
         _create(connection)
         return
-    for number in range(version + 1, VERSION + 1):
+    for number in sorted(number for number in STEPS if version < number <= VERSION):
         STEPS[number](connection)
     connection.execute(update(meta).where(meta.c.key == "schema").values(value=VERSION))
 
