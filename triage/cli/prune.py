@@ -19,7 +19,7 @@ _MANY = 1_000_000
 
 @click.command()
 @click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True, metavar="N",
-              help="Cores to keep of each cluster: the best read ones, then the newest; the first one always.")  # fmt: skip
+              help="Cores to keep of each cluster: the first, then the best read and newest.")  # fmt: skip
 @click.option("--delete", is_flag=True, help="Delete them. Without this, only tell which.")
 @options
 def command(keep: int, delete: bool, chosen: Chosen) -> None:  # noqa: FBT001
