@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from triage.cli.main import VERBS
 from triage.model import Crash, Decision, Frame, Outcome, Runtime, Signal, Signature, State, Status, Thread
 from triage.store import open_store
 
