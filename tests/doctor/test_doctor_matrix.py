@@ -29,16 +29,9 @@ class Row:
     failing: tuple[str, ...]
 
 
+_RUN = ("--shell=/bin/sh", "--", "-c", 'exec "$@"', "sh")
 _PRIVATE = ("unshare", "--mount", "sh", "-c")
-_NO_WRITE = (
-    "capsh",
-    "--drop=cap_dac_override,cap_dac_read_search,cap_fowner",
-    "--shell=/bin/sh",
-    "--",
-    "-c",
-    '"$@"',
-    "sh",
-)
+_NO_WRITE = ("capsh", "--drop=cap_dac_override,cap_dac_read_search,cap_fowner", *_RUN)
 
 # The first eight are the measured table: php-fpm 8.2, fs.suid_dumpable 0, cores as files.
 ROWS = (

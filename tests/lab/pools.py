@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,10 +65,15 @@ def running(program: str, setup: Setup, folder: Path) -> Iterator[tuple[Process,
             [*limits, *wrap, program, "-F", *as_root, "-y", str(folder / "fpm.conf")],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
+    master = server.pid
     try:
-        yield _worker(server, folder / "log"), folder / "log"
+        worker = _worker(server, folder / "log")
+        master = worker.parent  # not `server`, where a shell stands between
+        yield worker, folder / "log"
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
+        for pid in {master, server.pid}:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # the workers see their master gone and end
         server.wait()
 
 

@@ -9,7 +9,7 @@ import click
 
 from triage.cli.common import Chosen, options, print_json
 from triage.cli.show import paint
-from triage.doctor import Check, Grade, Report, examine, php_processes, read_host, tools
+from triage.doctor import Check, Grade, Report, examine, machine, php_processes, read_host, tools
 from triage.doctor.probe import Probed, probe
 from triage.errors import EXIT_SOME_FAILED
 from triage.report.doctor_text import doctor_lines, probe_lines
@@ -26,17 +26,19 @@ def command(probing: bool, chosen: Chosen) -> None:  # noqa: FBT001
     Nothing is changed, and no production process is touched. -v tells the checks that pass as well.
     """
     processes = php_processes()
-    reports = examine(processes, read_host())
-    machine = (*_reach(reports), *tools(processes, chosen.settings.gdb))
-    probed = [probe(process, chosen.settings) for process in processes if process.role == "master"] if probing else []
+    host = read_host()
+    reports = examine(processes, host)
+    general = (*_reach(reports), *machine(host, processes), *tools(processes, chosen.settings.gdb))
+    masters = [process for process in processes if process.role == "master"]
+    probed = [one for master in masters for one in probe(master, chosen.settings)] if probing else []
     if chosen.json:
-        print_json(_to_json(reports, machine, probed))
+        print_json(_to_json(reports, general, probed))
     else:
-        for line in doctor_lines(reports, machine, details=chosen.verbose > 0):
+        for line in doctor_lines(reports, general, details=chosen.verbose > 0):
             print(paint(line, color=chosen.color))
         for line in probe_lines(probed):
             print(paint(line, color=chosen.color))
-    failed = any(check.grade is Grade.FAIL for check in machine) or not all(report.passed for report in reports)
+    failed = any(check.grade is Grade.FAIL for check in general) or not all(report.passed for report in reports)
     if failed or not all(one.passed for one in probed):
         raise click.exceptions.Exit(EXIT_SOME_FAILED)
 

@@ -5,14 +5,13 @@ place     → where its core would go, seen as it      checks  → PASS, WARN, F
 """
 
 from triage.doctor.check import Check, Grade
-from triage.doctor.checks import Report, examine
+from triage.doctor.checks import Report, examine, machine
 from triage.doctor.host import Host, read_host
 from triage.doctor.predict import Prediction, predict
 from triage.doctor.processes import Process, php_processes, read_process
 from triage.doctor.tools import tools
 
 __all__ = [
-    "Check", "Grade", "Host", "Prediction", "Process", "Report", "examine", "php_processes", "predict", "read_host",
-    "read_process",
-    "tools",
+    "Check", "Grade", "Host", "Prediction", "Process", "Report", "examine", "machine", "php_processes", "predict",
+    "read_host", "read_process", "tools",
 ]  # fmt: skip

@@ -78,6 +78,29 @@ def _checks(process: Process, prediction: Prediction, fixes: Fixes, pool: Pool |
     yield from _container(process, host)
 
 
+def machine(host: Host, processes: Sequence[Process]) -> Iterator[Check]:
+    """What holds for all processes at once."""
+    pattern = host.pattern
+    if not (pattern.is_pipe or pattern.is_socket or pattern.is_absolute):
+        group = next((process for process in processes if process.role == "worker"), None)
+        fixes = Fixes(group, None, None, host) if group is not None else None
+        yield Check(
+            name="core_pattern",
+            grade=Grade.FAIL,
+            says=f"kernel.core_pattern is {pattern.text!r}, no fixed folder: the core of a request goes to the "
+            "folder of the script it runs, if the worker may write there, and the web server may hand it out",
+            fix=fixes.folder() if fixes is not None else (),
+        )
+    else:
+        yield Check(name="core_pattern", grade=Grade.PASS, says=f"kernel.core_pattern is {pattern.text}")
+    if host.contained:
+        says = (
+            "this is a container: kernel.core_pattern belongs to the host, and a folder in it is lost with the "
+            "container unless a volume is mounted there"
+        )
+        yield Check(name="container", grade=Grade.WARN, says=says)
+
+
 def _dumpable(process: Process, prediction: Prediction, fixes: Fixes, pool: Pool | None, host: Host) -> Check:
     if process.dumpable:
         return Check(name="dumpable", grade=Grade.PASS, says="the kernel may dump it as its own user")
@@ -139,13 +162,11 @@ def _target(process: Process, prediction: Prediction, fixes: Fixes, host: Host) 
         return Check(name="core folder", grade=Grade.WARN, says=says, fix=("run triage doctor as root",))
     if place.problem:
         says = f"its core would go to {place.file}, but {place.problem}"
-        return Check(name="core folder", grade=Grade.FAIL, says=says, fix=fixes.folder())
+        fix = fixes.folder() if host.pattern.is_absolute else ("see core_pattern, below",)
+        return Check(name="core folder", grade=Grade.FAIL, says=says, fix=fix)
     if not host.pattern.is_absolute:
-        says = (
-            f"now its core would go to {place.file}, but the core of a request goes to the folder of the script it "
-            "runs: another folder each time, which the worker must be able to write to and the web server may serve"
-        )
-        return Check(name="core folder", grade=Grade.WARN, says=says, fix=fixes.folder())
+        says = f"while idle its core would go to {place.file}; during a request elsewhere (see core_pattern)"
+        return Check(name="core folder", grade=Grade.WARN, says=says)
     return Check(name="core folder", grade=Grade.PASS, says=f"its core would go to {place.file}")
 
 
@@ -190,7 +211,7 @@ def _replaced(process: Process, fixes: Fixes) -> Iterator[Check]:
 
 
 def _container(process: Process, host: Host) -> Iterator[Check]:
-    if not process.container and not host.contained:
+    if not process.container or host.contained:
         return
     if host.pattern.is_pipe:
         says = "it runs in a container: the program that takes its cores runs on the host, where they are kept"

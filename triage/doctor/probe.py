@@ -60,11 +60,14 @@ class _Failed(Exception):
     """The probe ended early; the message is a sentence."""
 
 
-def probe(master: Process, settings: Settings) -> Probed:
-    """Make a worker like those of `master` crash, and triage its core."""
-    title = f"probe of {master.executable.rsplit('/', 1)[-1]} ({master.configuration})"
+def probe(master: Process, settings: Settings) -> list[Probed]:
+    """For each pool of `master`, make a worker like its own crash, and triage its core."""
     found = pools(Path(master.configuration)) if master.configuration else {}
-    pool = next(iter(found.values()), None)
+    return [_probe(master, pool, settings) for pool in found.values()]
+
+
+def _probe(master: Process, pool: Pool, settings: Settings) -> Probed:
+    title = f"Probe of {master.executable.rsplit('/', 1)[-1]} pool {pool.name} ({pool.file})"
     try:
         with _server(master, pool) as server:
             crash, remarks = _crash(server, settings)
@@ -95,10 +98,10 @@ class _Server:
 
 
 @contextmanager
-def _server(master: Process, pool: Pool | None) -> Iterator[_Server]:
+def _server(master: Process, pool: Pool) -> Iterator[_Server]:
     folder = Path(tempfile.mkdtemp(prefix="triage-probe-"))
     try:
-        _lay_out(folder, master, pool)
+        _lay_out(folder, pool)
         program = master.executable if Path(master.executable).is_file() else f"/proc/{master.pid}/exe"
         soft, hard = (("unlimited" if value == UNLIMITED else str(value)) for value in (master.limit, master.hard))
         as_root = ["-R"] if os.geteuid() == 0 and _user(folder) == 0 else []
@@ -120,9 +123,9 @@ def _server(master: Process, pool: Pool | None) -> Iterator[_Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _lay_out(folder: Path, master: Process, pool: Pool | None) -> None:
+def _lay_out(folder: Path, pool: Pool) -> None:
     """The configuration and the script, in a folder that the worker may write to."""
-    settings = pool.settings if pool is not None else {}
+    settings = pool.settings
     copied = [
         f"{name} = {value}"
         for name, value in settings.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def _programs(processes: Sequence[Process]) -> Iterator[Check]:
         yield _names(process)
 
 
+def _package(program: str) -> str:
+    """Debian's name of the package a PHP program is in."""
+    fpm, cli = re.fullmatch(r"php-fpm(\d.*)", program), re.fullmatch(r"php(\d.*)", program)
+    return f"php{fpm[1]}-fpm" if fpm else f"php{cli[1]}-cli" if cli else program
+
+
 def _names(process: Process) -> Check:
     name = process.executable.rsplit("/", 1)[-1]
     try:
@@ -50,5 +57,5 @@ def _names(process: Process) -> Check:
         grade=Grade.WARN,
         says=f"{name} (build-id {build or 'none'}) has no debug symbols here: PHP stacks come out whole all the "
         "same, C frames without lines and some without names",
-        fix=(f"apt install {name}-dbgsym   # from the archive debian-debug; optional",),
+        fix=(f"apt install {_package(name)}-dbgsym   # from the archive debian-debug; optional",),
     )
