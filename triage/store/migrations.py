@@ -7,12 +7,19 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import Connection, insert, inspect, select, update
 
 from triage.errors import EnvironmentLacks, UsageError
-from triage.store.tables import meta, metadata
+from triage.store.tables import changes, known_bugs, meta, metadata, snapshots
 
-VERSION = 1
+VERSION = 5
 """The schema that `tables.py` describes."""
 
-STEPS: Mapping[int, Callable[[Connection], None]] = {}
+
+def _surroundings(connection: Connection) -> None:
+    """5: snapshots of healthy workers, changes, bugs on file."""
+    for table in (snapshots, changes, known_bugs):
+        table.create(connection, checkfirst=True)
+
+
+STEPS: Mapping[int, Callable[[Connection], None]] = {5: _surroundings}
 """What turns schema N-1 into N, by N, written in SQL that both databases speak."""
 
 
@@ -32,7 +39,7 @@ def migrate(connection: Connection) -> None:
     if version is None:
         _create(connection)
         return
-    for number in range(version + 1, VERSION + 1):
+    for number in sorted(number for number in STEPS if number > version):
         STEPS[number](connection)
     connection.execute(update(meta).where(meta.c.key == "schema").values(value=VERSION))
 
