@@ -22,12 +22,14 @@ from triage.model.runtime import (
     Runtime,
     Worker,
 )
+from triage.model.setting import Change, KnownBug, Snapshot
 from triage.model.stack import Argument, FiberSwitch, Frame, NativeFrame, NativeThread, ScriptFrame, Thread, Unwinding
 from triage.model.words import AccessKind, Confidence, Flag, Role, State, Status, Symbols, Topic
 
 __all__ = [
     "AccessKind",
     "Argument",
+    "Change",
     "Cluster",
     "Confidence",
     "Crash",
@@ -46,6 +48,7 @@ __all__ = [
     "HeapPlace",
     "Hook",
     "Instruction",
+    "KnownBug",
     "LastError",
     "Load",
     "MemoryUse",
@@ -62,6 +65,7 @@ __all__ = [
     "ScriptFrame",
     "Signal",
     "Signature",
+    "Snapshot",
     "State",
     "Status",
     "Symbols",

@@ -8,9 +8,9 @@ from sqlalchemy import Connection, insert, inspect, select, update
 
 from triage.errors import EnvironmentLacks, UsageError
 from triage.store import backfill
-from triage.store.tables import meta, metadata
+from triage.store.tables import changes, known_bugs, meta, metadata, snapshots
 
-VERSION = 2
+VERSION = 5
 """The schema that `tables.py` describes."""
 
 _DECISIONS = (
@@ -38,8 +38,14 @@ def _decisions_and_facts(connection: Connection) -> None:
     backfill.facts(connection)
 
 
-STEPS: Mapping[int, Callable[[Connection], None]] = {2: _decisions_and_facts}
-"""What turns schema N-1 into N, by N."""
+def _surroundings(connection: Connection) -> None:
+    """5: snapshots of healthy workers, changes, bugs on file."""
+    for table in (snapshots, changes, known_bugs):
+        table.create(connection, checkfirst=True)
+
+
+STEPS: Mapping[int, Callable[[Connection], None]] = {2: _decisions_and_facts, 5: _surroundings}
+"""What turns the schema before N into N, by N; numbers may be left out."""
 
 
 def is_current(connection: Connection) -> bool:
@@ -58,7 +64,7 @@ def migrate(connection: Connection) -> None:
     if version is None:
         _create(connection)
         return
-    for number in range(version + 1, VERSION + 1):
+    for number in sorted(number for number in STEPS if number > version):
         STEPS[number](connection)
     connection.execute(update(meta).where(meta.c.key == "schema").values(value=VERSION))
 

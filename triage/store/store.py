@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,10 +14,22 @@ from typing import Any, Self
 from sqlalchemy import Column, Connection, Row
 
 from triage.errors import TriageError, UsageError
-from triage.model import Cluster, Crash, CrashRow, Decision, Failure, Outcome, State, Status
+from triage.model import (
+    Change,
+    Cluster,
+    Crash,
+    CrashRow,
+    Decision,
+    Failure,
+    KnownBug,
+    Outcome,
+    Snapshot,
+    State,
+    Status,
+)
 from triage.query import Filter, Query, ordered
 from triage.states import resolve_until
-from triage.store import decisions, reads, writes
+from triage.store import decisions, reads, surroundings, writes
 from triage.store.backend import Backend, Engines, explained
 from triage.store.tables import clusters, crashes
 from triage.wire import crash_from_json
@@ -152,6 +164,54 @@ class Store:
             within = None if cluster is None else _cluster_id(connection, cluster)
             rows = connection.execute(reads.crash_rows(within, limit, offset))
             return [_crash_row(row) for row in rows]
+
+    def crashes(self, cluster: str, limit: int = 300) -> list[Crash]:
+        """The newest crashes of a cluster (its whole id), whole; records that cannot be read are left out."""
+        with self._reading() as connection:
+            return [crash for crash in surroundings.crashes(connection, cluster, limit) if crash is not None]
+
+    def other_crashes(self, cluster: str, limit: int = 300) -> list[Crash]:
+        """The newest crashes that are not of this cluster, as `crashes`."""
+        with self._reading() as connection:
+            return [
+                crash for crash in surroundings.crashes(connection, cluster, limit, others=True) if crash is not None
+            ]
+
+    def crash_times(self, cluster: str | None = None) -> list[tuple[datetime, str | None]]:
+        """`(time, host)` of all crashes, or of a cluster's, the earliest first."""
+        with self._reading() as connection:
+            return surroundings.crash_times(connection, cluster)
+
+    def add_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep what healthy workers are like; the same configuration of a host and pool is one row."""
+        with self._writing() as connection:
+            surroundings.put_snapshot(connection, snapshot)
+
+    def snapshots(self) -> list[Snapshot]:
+        """All snapshots, the last seen first."""
+        with self._reading() as connection:
+            return surroundings.snapshots(connection)
+
+    def add_change(self, change: Change) -> None:
+        """Keep a change; the same one twice is one."""
+        with self._writing() as connection:
+            surroundings.put_change(connection, change)
+
+    def changes(self) -> list[Change]:
+        """All changes, the earliest first."""
+        with self._reading() as connection:
+            return surroundings.changes(connection)
+
+    def add_known_bugs(self, bugs: Iterable[KnownBug]) -> None:
+        """Keep bugs; the same bug with the same signature is replaced."""
+        with self._writing() as connection:
+            for bug in bugs:
+                surroundings.put_known_bug(connection, bug)
+
+    def known_bugs(self) -> list[KnownBug]:
+        """All bugs on file, by name."""
+        with self._reading() as connection:
+            return surroundings.known_bugs(connection)
 
     def failures(self) -> list[Outcome]:
         """The inputs that gave no crash when last tried, by path."""

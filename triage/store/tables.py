@@ -100,3 +100,31 @@ inputs = Table(
     Column("crash", Exact, ForeignKey(crashes.c.id)),
 )
 Index("triage_inputs_status", inputs.c.status)
+
+# One row for each configuration of healthy workers on a host and pool; `record` is a Snapshot in JSON.
+snapshots = Table(
+    "triage_snapshots",
+    metadata,
+    Column("digest", Text, primary_key=True),  # of host, pool and configuration
+    Column("last_seen", Moment, nullable=False),
+    Column("record", Text, nullable=False),
+)
+
+# What was changed, when: `record` is a Change in JSON.
+changes = Table(
+    "triage_changes",
+    metadata,
+    Column("digest", Text, primary_key=True),  # of time, host and words
+    Column("time", Moment, nullable=False),
+    Column("record", Text, nullable=False),
+)
+Index("triage_changes_time", changes.c.time)
+
+# Bugs whose regression test killed the PHP of this machine: `record` is a KnownBug in JSON.
+known_bugs = Table(
+    "triage_known_bugs",
+    metadata,
+    Column("digest", Text, primary_key=True),  # of bug and signature
+    Column("bug", Exact, nullable=False),
+    Column("record", Text, nullable=False),
+)

@@ -36,7 +36,7 @@ def put_crash(connection: Connection, crash: Crash) -> Crash:
     """Insert or replace the crash; returns it with its cluster."""
     cluster = None if crash.signature is None else _assign(connection, crash.signature)
     placed = replace(crash, cluster=cluster)
-    _upsert(connection, crashes, _crash_row(placed), key="id")
+    upsert(connection, crashes, _crash_row(placed), key="id")
     if cluster is not None:
         _add_facts(connection, cluster, facts_of(placed))
     return placed
@@ -64,7 +64,7 @@ def put_input(connection: Connection, outcome: Outcome, stamp: str | None) -> No
         "message": failure.message if failure else None,
         "crash": outcome.crash.id if outcome.crash else None,
     }
-    _upsert(connection, inputs, row, key="digest")
+    upsert(connection, inputs, row, key="digest")
 
 
 def _assign(connection: Connection, signature: Signature) -> str:
@@ -136,7 +136,8 @@ def _label(runtime: Runtime) -> str:
     return label[:_INDEXED_LENGTH]
 
 
-def _upsert(connection: Connection, table: Table, row: Mapping[str, Any], *, key: str) -> None:
+def upsert(connection: Connection, table: Table, row: Mapping[str, Any], *, key: str) -> None:
+    """Insert a row, or replace the one with the same key."""
     statement = _INSERTS[connection.dialect.name](table).values(dict(row))
     fresh = {name: statement.excluded[name] for name in row if name != key}
     connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=fresh))
