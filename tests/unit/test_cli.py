@@ -105,7 +105,21 @@ def test_help_lists_every_verb_and_imports_none(triage: Run) -> None:
     assert (status, errors) == (0, "")
     section = out.split("Verbs:\n")[1]
     assert [line.split()[0] for line in section.splitlines() if line.startswith("  ") and line[2] != " "] == [
-        *("demo", "batch", "clusters", "list", "show", "explain", "why", "baseline", "event", "narrow", "debug", "bug", "tui")
+        *(
+            "demo",
+            "batch",
+            "clusters",
+            "list",
+            "show",
+            "explain",
+            "why",
+            "baseline",
+            "event",
+            "narrow",
+            "debug",
+            "bug",
+            "tui",
+        )
     ]
     assert triage("-h") == (status, out, errors)
     loaded = subprocess.run(
