@@ -27,15 +27,17 @@ def command() -> None:
 @click.option("--kind", type=click.Choice(sorted(kinds.weights())), default="deploy", show_default=True)
 @click.option("--at", metavar="TIME", help="When, as 2026-11-24T08:30 (local time) or with a zone. Default: now.")
 @click.option("--host", help="On which host only. Default: on all.")
+@click.option("--pool", help="In which php-fpm pool only. Default: in all.")
 @options
-def add(what: str, kind: str, at: str | None, host: str | None, chosen: Chosen) -> None:
+def add(what: str, kind: str, at: str | None, host: str | None, pool: str | None, chosen: Chosen) -> None:
     """Record a change: WHAT is a few words, such as a release's name.
 
     \b
-    In a deploy script:   triage event add "shop 2026.47.1"
+    In a deploy script:      triage event add "shop 2026.47.1"
+    An experiment begins:    triage event add "opcache.jit=disable" --kind experiment --host web-3
     """
     time = clock.now() if at is None else _time(at)
-    change = Change(time=time.timestamp(), kind=kind, what=what, source="triage event add", host=host)
+    change = Change(time=time.timestamp(), kind=kind, what=what, source="triage event add", host=host, pool=pool)
     with chosen.open_store() as store:
         store.add_change(change)
     if chosen.json:

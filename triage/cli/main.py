@@ -29,6 +29,7 @@ VERBS = {
     "why": "what goes with a cluster, what changed, whether it is known, what to try",
     "baseline": "keep how healthy workers are set up, to hold crashes against",
     "event": "record what was changed on the servers",
+    "known": "bugs of PHP that kill the PHP of this machine, changelogs",
     "narrow": "the smallest set of options and extensions with which a command still crashes",
     "debug": "GDB on the core, everything set up, with commands for PHP",
     "bug": "a report of a crash, ready for PHP's bug tracker",

@@ -95,7 +95,7 @@ def _snapshot(pid: int, finder: Finder) -> Snapshot:
 
 def _filled(runtime: Runtime, libraries: dict[str, str]) -> Snapshot:
     moment, worker = clock.now(), runtime.worker
-    age = int((moment - worker.started).total_seconds()) if worker and worker.started else None
+    age = max(0, int((moment - worker.started).total_seconds())) if worker and worker.started else None
     return Snapshot(
         host=platform.node(), pool=worker.pool if worker else None, sapi=runtime.sapi, version=runtime.version,
         options=runtime.options, extensions=runtime.extensions, libraries=libraries, first_seen=moment,

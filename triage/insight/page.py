@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from triage import clock
 from triage.explain import Part, Statement
 from triage.insight.changes.ranking import in_words
 from triage.insight.correlate import Attribute, Candidate
+from triage.insight.told import known, plan
 from triage.insight.why import Changed, Moment, Setup, Why
+from triage.insight.words import each, folded, rule, rule_text
 from triage.model import Confidence
 from triage.text import clean, plural
 
-_ORDER = {"option": 0, "extension": 1, "php": 2, "library": 3}
 _SHARED = 12
 _LOST = 5
 
@@ -22,6 +23,8 @@ def parts(why: Why) -> tuple[Part, ...]:
     told = (
         Part("What goes with it", (*_setup(why), *_places(why), *_moments(why.moments))),
         Part("What changed", tuple(_changed(why))),
+        Part("Is it known", tuple(known(why.known))),
+        Part("How to prove it", tuple(plan(why))),
     )
     return tuple(part for part in told if part.statements)
 
@@ -58,7 +61,7 @@ def _setup(why: Why) -> Iterator[Statement]:
 
 def _too_few(why: Why) -> Iterator[Statement]:
     found = why.setup.found
-    shared = ", ".join(_each(found.shared)[:_SHARED])
+    shared = ", ".join(each(found.shared)[:_SHARED])
     count = plural(found.cases, "crash")
     if shared:
         text = f"Too few crashes to tell what causes them ({count}; it takes 5, better 20). What all share, and " \
@@ -113,47 +116,20 @@ def _small(p: float) -> str:
 
 def _tied(one: Candidate) -> str:
     """What cannot be told apart, and how it could be."""
-    groups = [group for group in one.alternatives[0] if len(_folded(group)) > 1]
+    groups = [group for group in one.alternatives[0] if len(folded(group)) > 1]
     said = ""
     if groups:
-        also = ", ".join(_folded(groups[0])[1:6])
+        also = ", ".join(folded(groups[0])[1:6])
         said = f"Always set together with it here: {also}. Change one of them on one server to tell them apart."
     if len(one.alternatives) > 1:
-        others = "; ".join(_rule(rule) for rule in one.alternatives[1:3])
+        others = "; ".join(rule(one) for one in one.alternatives[1:3])
         said += (" " if said else "") + f"The same processes have: {others}."
     return said
 
 
-def rule_text(one: Candidate) -> str:
-    """`opcache.jit=tracing with extension apcu`."""
-    return _rule(one.alternatives[0])
-
-
-def _rule(rule: Sequence[frozenset[Attribute]]) -> str:
-    return " with ".join(sorted(_folded(group)[0] for group in rule))
-
-
 def _group(group: frozenset[Attribute]) -> str:
-    names = _folded(group)
+    names = folded(group)
     return names[0] + (f" (and {len(names) - 1} more set with it)" if len(names) > 1 else "")
-
-
-def _folded(group: Iterable[Attribute]) -> list[str]:
-    """A tied group in words: an extension stands for its own settings and its own file."""
-    items = sorted(group, key=lambda one: (_ORDER.get(one.family, 9), one))
-    loaded = {one.name.lower().replace("zend ", "") for one in items if one.family == "extension"}
-    kept = [one for one in items if not _belongs(one, loaded)]
-    return _each(kept or items)
-
-
-def _belongs(one: Attribute, loaded: set[str]) -> bool:
-    if one.family == "option":
-        return one.name.split(".")[0].lower() in loaded
-    return one.family == "library" and one.name.removesuffix(".so").lower() in loaded
-
-
-def _each(attributes: Iterable[Attribute]) -> list[str]:
-    return [clean(one.text, limit=90) for one in sorted(attributes, key=lambda one: (_ORDER.get(one.family, 9), one))]
 
 
 def _places(why: Why) -> Iterator[Statement]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from triage import clock
@@ -14,8 +14,10 @@ from triage.insight.changes.packages import narrowed, owners
 from triage.insight.changes.ranking import Ranking, Suspect, rank
 from triage.insight.changes.revert import Revert, revert
 from triage.insight.changes.scan import between, scan
-from triage.insight.correlate import Comparison, Unit, compare
+from triage.insight.correlate import Candidate, Comparison, Unit, compare
 from triage.insight.correlate.units import CONFIGURATION, MOMENTS, PLACES, moments_of, of_crash, of_snapshot, only
+from triage.insight.known.lookup import Known, look_up
+from triage.insight.plan import KIND, Load, Progress, Trial, load, progress, there, trials
 from triage.model import Change, Cluster, Crash, Snapshot
 from triage.store import Store
 
@@ -74,6 +76,10 @@ class Why:
     changed: Changed | None
     incident: tuple[Cluster, ...] = ()
     unread: int = 0
+    known: Known = field(default_factory=Known)
+    trials: tuple[Trial, ...] = ()
+    rate: Load | None = None
+    progress: tuple[Progress, ...] = ()
 
 
 def investigate(store: Store, cluster: Cluster) -> Why:
@@ -83,16 +89,61 @@ def investigate(store: Store, cluster: Cluster) -> Why:
     units = [unit for unit in map(of_crash, own) if unit is not None]
     elsewhere = [unit for unit in map(of_crash, others) if unit is not None]
     changed = _changed(store, cluster, own, snapshots)
+    setup = _setup(units, elsewhere, snapshots)
+    said, a_day = setup.found.said, _a_day(cluster, changed)
+    affected = [one for one in snapshots if said and _has(one, said[0])]
+    rate = load(a_day, affected) if a_day and affected else None
     return Why(
         cluster=cluster,
         crash=own[0] if own else None,
-        setup=_setup(units, elsewhere, snapshots),
+        setup=setup,
         places=_places(units, elsewhere, snapshots),
         moments=tuple(_moments(units, elsewhere, snapshots)),
         changed=changed,
         incident=_incident(store, cluster, changed),
         unread=len(own) - len(units),
+        known=look_up(store, cluster, own),
+        trials=tuple(trials(said[0], affected, rate)) if said and rate is not None else (),
+        rate=rate,
+        progress=tuple(_progress(store, own, snapshots, a_day)),
     )
+
+
+def _a_day(cluster: Cluster, changed: Changed | None) -> float | None:
+    """Crashes a day since they began, `None` where there are too few to tell."""
+    if changed is not None and changed.onset is not None:
+        return changed.onset.after
+    if cluster.count < _LEAST or cluster.first_seen is None or cluster.last_seen is None:
+        return None
+    days = (cluster.last_seen - cluster.first_seen).total_seconds() / 86_400
+    return (cluster.count - 1) / days if days > 0 else None
+
+
+def _has(snapshot: Snapshot, candidate: Candidate) -> bool:
+    """Whether these workers have what a candidate names."""
+    own = of_snapshot(snapshot).attributes
+    return all(group <= own for group in candidate.alternatives[0])
+
+
+def _progress(
+    store: Store, own: Sequence[Crash], snapshots: Sequence[Snapshot], a_day: float | None
+) -> Iterable[Progress]:
+    """The experiments on record that began after the crashes did."""
+    first = min((crash.time.timestamp() for crash in own if crash.time is not None), default=None)
+    for change in store.changes():
+        if change.kind != KIND or first is None or change.time < first:
+            continue
+        before = [crash for crash in own if crash.time is not None and crash.time.timestamp() < change.time]
+        days = (change.time - first) / 86_400
+        rate = len(before) / days if days > 0 and len(before) > 1 else a_day or 0.0
+        yield progress(change, own, rate, _share(change, before), clock.now().timestamp())
+
+
+def _share(change: Change, before: Sequence[Crash]) -> float:
+    """The share of the crashes that fell, before, where the experiment is; half a crash if none did."""
+    whole = replace(change, time=0.0)
+    there = sum(1 for crash in before if there(crash, whole))
+    return max(0.5, there) / max(1, len(before))
 
 
 def _setup(units: Sequence[Unit], elsewhere: Sequence[Unit], snapshots: Sequence[Snapshot]) -> Setup:

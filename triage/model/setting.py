@@ -35,7 +35,8 @@ class Change:
     """One change on a machine. `time` in seconds since 1970; `kind` is one of insight's lists/kinds.json.
 
     `what` is a sentence's subject (`php8.2 8.2.35 → 8.2.36`). `packages` maps each Debian package to its
-    (old, new) version, `options` each ini directive. `paths` are files it concerns. `host` is `None` where it
+    (old, new) version, `options` each ini
+    directive. `paths` are files it concerns. `host` and `pool` are `None` where it
     holds for all. `source` says where this was read.
     """
 
@@ -44,6 +45,7 @@ class Change:
     what: str
     source: str
     host: str | None = None
+    pool: str | None = None
     packages: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
     options: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
     paths: tuple[str, ...] = ()

@@ -39,7 +39,7 @@ class Item:
 
     @property
     def argument(self) -> str:
-        """For PHP's -d, which reads an ini line: quoted where its syntax would end the value (or all lines after it)."""
+        """For PHP's -d, which reads an ini line: quoted where its syntax would end the value, or all that follow."""
         quote = "'" if '"' in self.value else '"'
         plain = _PLAIN.fullmatch(self.value) is not None or _EXPRESSION.fullmatch(self.value) is not None
         return self.text if plain else f"{self.name}={quote}{self.value}{quote}"
