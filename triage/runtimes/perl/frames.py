@@ -20,7 +20,7 @@ _TYPE_MASK = 0xF
 _MOST_CONTEXTS = 1 << 24
 _MOST_OPS = 20_000
 _KIDS = 4  # OPf_KIDS of op.h
-_OP_TYPE, _MORE_SIBLINGS = 0x1FF, 1 << 13  # bit fields of BASEOP in op.h, in the two bytes before op_flags
+_OP_TYPE, _MORE_SIBLINGS = 0x1FF, 1 << 14  # bit fields of BASEOP in op.h, in the two bytes before op_flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class StackReader:
         self._sub, self._format, self._eval, self._null = (
             constant(f"PERL_{name}") for name in ("SUB", "FORMAT", "EVAL", "NULL")
         )
+        self._scope = constant("PERL_OP_SCOPE")
         self._block = constant("PERL_EVAL_BLOCK") or 0
         self._statements = {constant("PERL_OP_NEXTSTATE"), constant("PERL_OP_DBSTATE")}
         self._warnings: list[str] = []
@@ -191,7 +192,11 @@ class StackReader:
 
     def _search(self, cop: int, op: int | None, wanted: int, *, before: bool, depth: int) -> int | None:
         values = self._values
-        if op is None or op == wanted or (before and values.field(op, "op", "next") == wanted):
+        if op is None:
+            return cop
+        # A block that holds one statement leads on to the operation as well, and is not what calls.
+        leads = values.field(op, "op", "next") == wanted and self._type(op) != self._scope
+        if leads if before else op == wanted:
             return cop
         self._left -= 1
         flags = values.field(op, "op", "flags")
