@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from triage.corefile import CoreFile
-from triage.runtimes import php, python
+from triage.runtimes import perl, php, python
 from triage.runtimes.protocol import Interpreter
 from triage.symbols import Finder
 
@@ -22,6 +22,7 @@ def detect(
     for look in (
         lambda: php.detect(core, finder, script_frames=script_frames, values=values),
         lambda: python.detect(core, finder, script_frames=script_frames),
+        lambda: perl.detect(core, finder, script_frames=script_frames),
     ):
         found = look()
         if isinstance(found, str):
