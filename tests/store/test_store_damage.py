@@ -104,7 +104,7 @@ def test_a_newer_schema_is_not_touched(database: Path) -> None:
 
     with pytest.raises(EnvironmentLacks) as caught:
         open_store(f"sqlite:///{database}")
-    assert caught.value.message == "a newer triage wrote this store (schema 99; this triage knows 1)"
+    assert caught.value.message == "a newer triage wrote this store (schema 99; this triage knows 3)"
     assert caught.value.help == "Upgrade triage, or choose another store with --store."
 
 
@@ -126,8 +126,9 @@ def fail(_connection: Connection) -> None:
 @pytest.fixture
 def older(database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store to which this program has two steps to add."""
-    monkeypatch.setattr(migrations, "VERSION", 3)
-    monkeypatch.setattr(migrations, "STEPS", {2: add_colour, 3: lambda connection: None})
+    newest = migrations.VERSION
+    monkeypatch.setattr(migrations, "VERSION", newest + 2)
+    monkeypatch.setattr(migrations, "STEPS", {newest + 1: add_colour, newest + 2: lambda connection: None})
     return database
 
 
@@ -146,7 +147,7 @@ def test_an_older_schema_is_brought_forward_once(older: Path) -> None:
 
 
 def test_a_step_that_fails_leaves_the_older_schema(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migrations, "STEPS", {2: add_colour, 3: fail})
+    monkeypatch.setattr(migrations, "STEPS", {migrations.VERSION - 1: add_colour, migrations.VERSION: fail})
     with pytest.raises(RuntimeError):
         open_store(f"sqlite:///{older}")
 

@@ -6,6 +6,7 @@ import click
 
 from triage import clock
 from triage.cli.common import Chosen, options, print_json, print_rows
+from triage.cli.explaining import explain, print_changes
 from triage.model import Cluster
 from triage.text import clean
 from triage.wire import cluster_to_json
@@ -14,10 +15,22 @@ _HEADER = ("cluster", "state", "count", "first_seen", "last_seen", "versions", "
 
 
 @click.command()
+@click.option("--explain", "pair", nargs=2, metavar="A B", help="Why two clusters or crashes are together or apart.")
+@click.option("--changes", is_flag=True, help="List the merges and splits.")
+@click.option("--undo", type=int, metavar="NUMBER", help="Take a merge or a split back.")
 @options
-def command(chosen: Chosen) -> None:
+def command(chosen: Chosen, *, pair: tuple[str, str] | None, changes: bool, undo: int | None) -> None:
     """List the clusters, the one seen last first."""
+    if pair is not None:
+        explain(pair, chosen)
+        return
     with chosen.open_store() as store:
+        if undo is not None:
+            print_changes([store.undo(undo)], chosen)
+            return
+        if changes:
+            print_changes(store.changes(), chosen)
+            return
         clusters = store.clusters()
     if chosen.json:
         print_json([cluster_to_json(cluster) for cluster in clusters])

@@ -6,7 +6,7 @@ Missing is `None`; a record that lacks something says why in `Crash.warnings`.
 
 from __future__ import annotations
 
-from triage.model.crash import Cluster, Crash, CrashRow, Failure, Finding, Module, Outcome, Signal, Signature
+from triage.model.crash import Change, Cluster, Crash, CrashRow, Failure, Finding, Module, Outcome, Signal, Signature
 from triage.model.instruction import Fault, Flip, HeapPlace, Instruction, Load, Operand
 from triage.model.runtime import (
     Fiber,
@@ -26,6 +26,7 @@ from triage.model.words import AccessKind, Confidence, Role, State, Status, Symb
 __all__ = [
     "AccessKind",
     "Argument",
+    "Change",
     "Cluster",
     "Confidence",
     "Crash",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Column, Select, func, select
@@ -9,6 +10,7 @@ from sqlalchemy import Column, Select, func, select
 from triage.model import Status
 from triage.store.columns import Exact, digest, spell
 from triage.store.tables import clusters, crashes, inputs, meta
+from triage.store.tables import exemplars as exemplar_table
 
 Rows = Select[Any]
 
@@ -34,9 +36,9 @@ def revision() -> Rows:
 
 
 def done_input(path: str, stamp: str) -> Rows:
-    """`status`, and the crash's `record`, of this very input if it was triaged."""
+    """`status`, and the crash's `record` and `cluster`, of this very input if it was triaged."""
     return (
-        select(inputs.c.status, crashes.c.id, crashes.c.record)
+        select(inputs.c.status, crashes.c.id, crashes.c.cluster, crashes.c.record)
         .join(crashes, crashes.c.id == inputs.c.crash)
         .where(
             inputs.c.digest == digest(path),
@@ -53,8 +55,8 @@ def failed_inputs() -> Rows:
 
 
 def record(crash: str) -> Rows:
-    """The `record` of one crash."""
-    return select(crashes.c.record).where(crashes.c.id == crash)
+    """The `record` of one crash, and its `cluster`: merges move it without rewriting the record."""
+    return select(crashes.c.record, crashes.c.cluster).where(crashes.c.id == crash)
 
 
 def crash_rows(cluster: str | None, limit: int, offset: int) -> Rows:
@@ -103,6 +105,11 @@ def distinct(column: Column[Any], cluster: str | None) -> Rows:
     """(`cluster`, `value`) for each value of `column` in each cluster."""
     every = select(crashes.c.cluster, column.label("value")).distinct()
     return _within(every.where(crashes.c.cluster.is_not(None), column.is_not(None)), cluster)
+
+
+def exemplars(members: Sequence[str]) -> Rows:
+    """The `profile` of each exemplar of these clusters."""
+    return select(exemplar_table.c.profile).where(exemplar_table.c.cluster.in_(members)).order_by(exemplar_table.c.id)
 
 
 def exactly(column: Column[Any], name: str) -> Rows:
