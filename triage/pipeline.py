@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from triage import clock, redact
-from triage.cluster.signature import sign
+from triage.cluster.signature import signature_of
 from triage.config import Settings, cache_folder
 from triage.corefile import CoreFile, notes, open_core
 from triage.corefile.fault import refused
@@ -134,16 +134,11 @@ class _Examination:
         findings: tuple[Finding, ...] = self._stage(
             "diagnose", lambda: self._diagnose(crashed, reading, modules, at), ()
         )
-        builds = {module.path: module.build_id for module in modules}
-        overflow = any(finding.rule == "stack-overflow" for finding in findings)
-        signature: Signature | None = self._stage(
-            "sign", lambda: sign(core.id, core.notes.signal, crashed, builds, overflow=overflow), None
-        )
         said = core.arguments or self._source.origin.arguments
         arguments: tuple[str, ...] = self._stage("arguments", lambda: redact.command_line(said), ())
         executable, process = core.executable, core.notes.process
         origin = replace(self._source.origin, arguments=())
-        return Crash(
+        crash = Crash(
             id=core.id,
             core=str(self._path),
             status=Status.PARTIAL if self._partial else Status.OK,
@@ -158,12 +153,17 @@ class _Examination:
             threads=merged,
             modules=modules,
             findings=findings,
-            signature=signature,
             registers=registers,
             instruction=instruction,
             fault=at[1],
             origin=origin,
             gdb=self._session.gdb.version_text,
+        )
+        signature: Signature | None = self._stage("sign", lambda: signature_of(crash), None)
+        return replace(
+            crash,
+            signature=signature,
+            status=Status.PARTIAL if self._partial else Status.OK,
             warnings=tuple(dict.fromkeys(self._warnings)),
             timing=self._watch.laps,
         )

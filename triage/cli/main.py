@@ -22,6 +22,8 @@ VERBS = {
     "demo": "make real crashes with the interpreters found here and triage them",
     "batch": "triage every core under the given paths into the store",
     "clusters": "list the clusters: which crashes are the same",
+    "merge": "make one cluster part of another",
+    "split": "put crashes of a cluster into a cluster of their own",
     "list": "list the crashes",
     "show": "show one crash whole; a core's path needs no store",
     "explain": "what happened in plain words, the evidence, what to do next",

@@ -6,7 +6,18 @@ Missing is `None`; a record that lacks something says why in `Crash.warnings`.
 
 from __future__ import annotations
 
-from triage.model.crash import Cluster, Crash, CrashRow, Failure, Finding, Module, Outcome, Signal, Signature
+from triage.model.crash import (
+    Cluster,
+    Crash,
+    CrashRow,
+    Failure,
+    Finding,
+    Module,
+    Outcome,
+    Regrouping,
+    Signal,
+    Signature,
+)
 from triage.model.decision import Decision
 from triage.model.instruction import Fault, Flip, HeapPlace, Instruction, Load, Operand
 from triage.model.origin import Origin
@@ -59,6 +70,7 @@ __all__ = [
     "Operand",
     "Origin",
     "Outcome",
+    "Regrouping",
     "Request",
     "Role",
     "Runtime",

@@ -19,7 +19,7 @@ from triage.store.tables import changes as change_rows
 from triage.store.tables import crashes as crash_rows
 from triage.store.tables import known_bugs as bug_rows
 from triage.store.tables import snapshots as snapshot_rows
-from triage.store.writes import upsert
+from triage.store.upsert import upsert
 from triage.wire import crash_from_json
 
 R = TypeVar("R", Change, KnownBug, Snapshot)
