@@ -25,9 +25,10 @@ from triage.corefile.fault import refused
 from triage.corefile.instruction import decode, loaded_from
 from triage.diagnose import Case, diagnose
 from triage.errors import InputError
-from triage.gdb.frames import LOOP_REGISTERS, native_threads
+from triage.gdb.frames import native_threads
+from triage.gdb.lanes import Lanes
 from triage.gdb.locate import Gdb, find_gdb
-from triage.gdb.session import GdbFailed, GdbSession, Target
+from triage.gdb.session import GdbFailed, GdbSession
 from triage.merge import Merged, Names, merge
 from triage.model import (
     Crash,
@@ -51,7 +52,6 @@ from triage.runtimes.protocol import Reading, nowhere
 from triage.symbols import Finder
 from triage.symbols.abort import abort_message
 from triage.symbols.flips import flips
-from triage.symbols.proven import proven_files
 from triage.text import size
 
 T = TypeVar("T")
@@ -69,6 +69,7 @@ class Pipeline:
         self._finder = Finder(settings.sysroot, settings.debug_dirs)
         self.gdb: Gdb = find_gdb(settings.gdb)
         self._session = GdbSession(self.gdb, settings.limits)
+        self._lanes = Lanes(self._session, self._finder, settings.limits, reuse=settings.reuse)
 
     def __enter__(self) -> Pipeline:
         return self
@@ -78,11 +79,16 @@ class Pipeline:
     ) -> None:
         self._session.close()
 
+    @property
+    def lanes(self) -> Mapping[str, int]:
+        """By which lane the native stacks came: `reused`, `asked` (GDB), `deferred: WHY` (GDB, every time)."""
+        return self._lanes.tally
+
     def triage(self, path: Path) -> Outcome:
         """Triage one core. Never raises for what the file holds: a refusal is an outcome too."""
         try:
             with open_core(path) as core:
-                crash = _Examination(core, self._settings, self._finder, self._session).run()
+                crash = _Examination(core, self._settings, self._finder, self._lanes, self.gdb).run()
         except InputError as error:
             message = error.message + (f". {error.help}" if error.help else "")
             return Outcome(core=str(path), status=Status.ERROR, failure=Failure(code=error.code, message=message))
@@ -92,12 +98,13 @@ class Pipeline:
 class _Examination:
     """One core on its way through the rooms."""
 
-    def __init__(self, core: CoreFile, settings: Settings, finder: Finder, session: GdbSession) -> None:
+    def __init__(self, core: CoreFile, settings: Settings, finder: Finder, lanes: Lanes, gdb: Gdb) -> None:
         self._core = core
         self._limits = settings.limits
         self._values = settings.values
         self._finder = finder
-        self._session = session
+        self._lanes = lanes
+        self._gdb = gdb
         self._watch = clock.Stopwatch()
         self._warnings: list[str] = []
         self._partial = False
@@ -142,7 +149,7 @@ class _Examination:
             registers=registers,
             instruction=instruction,
             fault=at[1],
-            gdb=self._session.gdb.version_text,
+            gdb=self._gdb.version_text,
             warnings=tuple(dict.fromkeys(self._warnings)),
             timing=self._watch.laps,
         )
@@ -219,17 +226,8 @@ class _Examination:
 
     def _native(self, reading: Reading | None) -> tuple[tuple[NativeThread, ...], dict[str, int], str | None]:
         core = self._core
-        executable = core.executable
-        program = self._finder.locate(executable).file if executable else None
-        target = Target(
-            core=core.path,
-            executable=program.path if program else None,
-            files=proven_files(core, self._finder),
-            debug_dirs=self._finder.debug_dirs,
-        )
-        rules = reading.unwinding if reading is not None else None
         try:
-            answer = self._session.examine(target, LOOP_REGISTERS.get(core.machine or ""), rules)
+            answer = self._lanes.answer(core, reading.unwinding if reading is not None else None)
         except GdbFailed as error:
             self._warn(f"{error.message}; only the innermost native frame is known")
             return self._from_notes()

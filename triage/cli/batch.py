@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -23,13 +23,16 @@ from triage.wire import outcome_to_json
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH…")
+@click.option("--no-reuse", is_flag=True,
+              help="Ask GDB for every core, even for a stack it has seen before.")  # fmt: skip
 @options
-def command(paths: tuple[Path, ...], chosen: Chosen) -> None:
+def command(paths: tuple[Path, ...], no_reuse: bool, chosen: Chosen) -> None:  # noqa: FBT001
     """Triage every core under PATH… into the store.
 
     Cores that were triaged before are not read again. Every input that cannot be triaged is named
     on stderr with the reason, and the exit status is then 1.
     """
+    chosen = replace(chosen, settings=replace(chosen.settings, reuse=not no_reuse))
     if not chosen.json and not chosen.terminal:
         print("status\tcrash\tcluster\tcore\twhat")
     tally = run(paths, chosen, lambda outcome: _report(outcome, chosen))
@@ -85,7 +88,20 @@ def run(paths: Iterable[Path], chosen: Chosen, report: Callable[[Outcome], None]
                 tally.add(outcome, known=known)
                 progress.step()
                 report(outcome)
+        if chosen.verbose:
+            chosen.say(_lanes(pipeline.lanes))
     return tally
+
+
+def _lanes(tally: Mapping[str, int]) -> str:
+    """Where the native frames came from, one line a lane."""
+    lines = [
+        f"native frames: {tally.get('reused', 0)} reused from an equal stack, {tally.get('asked', 0)} asked of GDB"
+    ]
+    for lane, count in sorted(tally.items()):
+        if lane.startswith("deferred: "):
+            lines.append(f"  {count} left to GDB: {lane.removeprefix('deferred: ')}")
+    return "\n".join(lines)
 
 
 def _one(path: Path, store: Store, pipeline: Pipeline) -> tuple[Outcome, bool]:
