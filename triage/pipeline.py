@@ -29,8 +29,9 @@ from triage.corefile.sources.unpack import Bounds
 from triage.diagnose import Case, diagnose
 from triage.errors import InputError
 from triage.gdb.frames import native_threads
+from triage.gdb.lanes import Lanes
 from triage.gdb.locate import Gdb, find_gdb
-from triage.gdb.session import GdbFailed, GdbSession, Target
+from triage.gdb.session import GdbFailed, GdbSession
 from triage.merge import Merged, Names, merge
 from triage.model import (
     Crash,
@@ -54,7 +55,6 @@ from triage.runtimes.protocol import Reading, nowhere
 from triage.symbols import Finder
 from triage.symbols.abort import abort_message
 from triage.symbols.flips import flips
-from triage.symbols.proven import proven_files
 from triage.text import size
 
 T = TypeVar("T")
@@ -75,6 +75,7 @@ class Pipeline:
         self._scratch = Scratch(cache_folder())
         self._bounds = Bounds(settings.limits.largest_core, settings.limits.disk_reserve)
         self._journal = Journal()
+        self._lanes = Lanes(self._session, self._finder, settings.limits, reuse=settings.reuse)
 
     def __enter__(self) -> Pipeline:
         return self
@@ -84,6 +85,11 @@ class Pipeline:
     ) -> None:
         self._session.close()
         self._scratch.close()
+
+    @property
+    def lanes(self) -> Mapping[str, int]:
+        """By which lane the native stacks came: `reused`, `asked` (GDB), `deferred: WHY` (GDB, every time)."""
+        return self._lanes.tally
 
     def triage(self, path: Path, trust: Trust | None = None) -> Outcome:
         """Triage the core in one input. Never raises for what the file holds: a refusal is an outcome too.
@@ -96,7 +102,7 @@ class Pipeline:
                 opened(path, self._scratch, whose, self._bounds, self._journal) as source,
                 open_core(source.file) as core,
             ):
-                crash = _Examination(core, path, source, self._settings, self._finder, self._session).run()
+                crash = _Examination(core, path, source, self._settings, self._finder, self._lanes, self.gdb).run()
         except InputError as error:
             message = error.message + (f". {error.help}" if error.help else "")
             return Outcome(core=str(path), status=Status.ERROR, failure=Failure(code=error.code, message=message))
@@ -107,7 +113,14 @@ class _Examination:
     """One core on its way through the rooms."""
 
     def __init__(
-        self, core: CoreFile, path: Path, source: Opened, settings: Settings, finder: Finder, session: GdbSession
+        self,
+        core: CoreFile,
+        path: Path,
+        source: Opened,
+        settings: Settings,
+        finder: Finder,
+        lanes: Lanes,
+        gdb: Gdb,
     ) -> None:
         self._core = core
         self._path = path
@@ -115,7 +128,8 @@ class _Examination:
         self._limits = settings.limits
         self._values = settings.values
         self._finder = finder
-        self._session = session
+        self._lanes = lanes
+        self._gdb = gdb
         self._watch = clock.Stopwatch()
         self._warnings: list[str] = []
         self._partial = False
@@ -157,7 +171,7 @@ class _Examination:
             instruction=instruction,
             fault=at[1],
             origin=origin,
-            gdb=self._session.gdb.version_text,
+            gdb=self._gdb.version_text,
         )
         signature: Signature | None = self._stage("sign", lambda: signature_of(crash), None)
         return replace(
@@ -242,18 +256,10 @@ class _Examination:
 
     def _native(self, reading: Reading | None) -> tuple[tuple[NativeThread, ...], dict[str, int], str | None]:
         core = self._core
-        executable = core.executable
-        program = self._finder.locate(executable).file if executable else None
-        target = Target(
-            core=core.path,
-            executable=program.path if program else None,
-            files=proven_files(core, self._finder),
-            debug_dirs=self._finder.debug_dirs,
-        )
         rules = reading.unwinding if reading is not None else None
         register = reading.loop_registers.get(core.machine or "") if reading is not None else None
         try:
-            answer = self._session.examine(target, register, rules)
+            answer = self._lanes.answer(core, rules, register)
         except GdbFailed as error:
             self._warn(f"{error.message}; only the innermost native frame is known")
             return self._from_notes()

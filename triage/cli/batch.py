@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -30,8 +30,12 @@ from triage.wire import outcome_to_json
 @click.option(
     "--max-core", type=ByteCount(), metavar="SIZE", help="Largest core to unpack, such as 20G (default 64G)."
 )
+@click.option("--no-reuse", is_flag=True,
+              help="Ask GDB for every core, even for a stack it has seen before.")  # fmt: skip
 @options
-def command(paths: tuple[Path, ...], owners: tuple[str, ...], max_core: int | None, chosen: Chosen) -> None:
+def command(
+    paths: tuple[Path, ...], owners: tuple[str, ...], max_core: int | None, chosen: Chosen, *, no_reuse: bool
+) -> None:
     """Triage every core under PATH… into the store.
 
     PATH is a file, a folder or a quoted pattern: plain cores, .gz .xz .zst .lz4, the stores of
@@ -43,6 +47,7 @@ def command(paths: tuple[Path, ...], owners: tuple[str, ...], max_core: int | No
         limits = replace(chosen.settings.limits, largest_core=max_core)
         chosen = replace(chosen, settings=replace(chosen.settings, limits=limits))
     trust = Trust(frozenset(user_id(name) for name in owners))
+    chosen = replace(chosen, settings=replace(chosen.settings, reuse=not no_reuse))
     if not chosen.json and not chosen.terminal:
         print("status\tcrash\tcluster\tcore\twhat")
     tally = run(paths, chosen, lambda outcome: _report(outcome, chosen), trust)
@@ -106,7 +111,20 @@ def run(
                 tally.add(outcome, known=known)
                 progress.step()
                 report(outcome)
+        if chosen.verbose:
+            chosen.say(_lanes(pipeline.lanes))
     return tally
+
+
+def _lanes(tally: Mapping[str, int]) -> str:
+    """Where the native frames came from, one line a lane."""
+    lines = [
+        f"native frames: {tally.get('reused', 0)} reused from an equal stack, {tally.get('asked', 0)} asked of GDB"
+    ]
+    for lane, count in sorted(tally.items()):
+        if lane.startswith("deferred: "):
+            lines.append(f"  {count} left to GDB: {lane.removeprefix('deferred: ')}")
+    return "\n".join(lines)
 
 
 def _one(path: Path, store: Store, pipeline: Pipeline, trust: Trust | None) -> tuple[Outcome, bool]:

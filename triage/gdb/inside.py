@@ -5,7 +5,8 @@ line: the marker, a space, and a JSON object in plain ASCII. One round trip a co
 
     triage-load {"executable": PATH | null, "core": PATH, "sysroot": PATH, "debug": "DIR:DIR"}
     triage-dump {"inner": N, "outer": N, "walk": N, "others": N, "threads": N, "loop_register": NAME,
-                 "unwinding": {"code": […], "rules": […], …} | null}
+                 "unwinding": {"code": […], "rules": […], …} | null,
+                 "resume": {"level": N, "registers": {NAME: VALUE}} | null}
 """
 
 import base64
@@ -49,6 +50,7 @@ def describe(frame, loop_register):
         "line": sal.line if sal.symtab is not None else None,
         "inline": kind == gdb.INLINE_FRAME,
         "handler": kind == gdb.SIGTRAMP_FRAME,
+        "tail": kind == gdb.TAILCALL_FRAME,
         "vouched": kind == gdb.NORMAL_FRAME and register(frame, "sp") in UNWINDER.vouched,
         "loop": register(frame, loop_register) if loop_register else None,
     }
@@ -115,7 +117,7 @@ class Unwinder(gdb.unwinder.Unwinder):
         return self.rules is not None and any(low <= pc < high for low, high in self.rules["code"])
 
     def __call__(self, pending):
-        if self.rules is None:
+        if self.rules is None and self.start is None:
             return None
         try:
             pc = int(pending.read_register("pc")) & 0xFFFFFFFFFFFFFFFF
@@ -164,10 +166,12 @@ class Unwinder(gdb.unwinder.Unwinder):
         return int.from_bytes(bytes(memory.read_memory(address, 8)), "little")
 
 
-def walk(inner, outer, most, loop_register):
+def walk(inner, outer, most, loop_register, resume=None):
     """Frames of the selected thread: `inner` innermost, `outer` outermost, and how many there are.
 
-    Only the frames that are kept are described; those between are just stepped over.
+    Only the frames that are kept are described; those between are just stepped over. With `resume`
+    they are not even that: the walk goes on with its registers, which are those of the frame at its
+    level, inlined frames and tail calls not counted.
     """
     kept, ring, depth, stop = [], [], 0, None
     crossed = 0
@@ -183,6 +187,11 @@ def walk(inner, outer, most, loop_register):
                 if len(ring) > outer:
                     ring.pop(0)
             depth += 1
+            if resume is not None and len(kept) == inner:
+                real = sum(not item["inline"] and not item["tail"] for item in kept)
+                depth += resume["level"] - real
+                frame, resume = UNWINDER.beyond(resume["registers"]), None
+                continue
             if registers is not None:
                 crossed += 1
                 ring = [item if isinstance(item, dict) else describe(item, loop_register) for item in ring]
@@ -248,7 +257,7 @@ def dump(options):
         inner = options["inner"] if own else options["others"]
         outer = options["outer"] if own else 4
         most = options["walk"] if own else inner + 1000
-        entry = walk(inner, outer, most, options.get("loop_register"))
+        entry = walk(inner, outer, most, options.get("loop_register"), options.get("resume") if own else None)
         entry["id"] = thread.ptid[1] or thread.ptid[0]
         entry["name"] = thread.name
         out["threads"].append(entry)

@@ -49,6 +49,7 @@ SETTINGS = (
 )
 _GIB = 1 << 30
 _DEEP_WALK = 20_000
+_DEEPEST = 1 << 40
 
 
 class GdbFailed(TriageError):
@@ -88,11 +89,16 @@ class GdbSession:
         self.close()
 
     def examine(
-        self, target: Target, loop_register: str | None, unwinding: Unwinding | None = None
+        self,
+        target: Target,
+        loop_register: str | None,
+        unwinding: Unwinding | None = None,
+        resume: Mapping[str, object] | None = None,
     ) -> dict[str, Any]:
         """Open a core and return what `inside.py` answers to `triage-dump`.
 
-        `unwinding` has rules for code without unwind tables.
+        `unwinding` has rules for code without unwind tables; `resume` the level and the registers of
+        the frame to go on with when the inner frames of the crashed thread have been seen.
 
         A GDB that dies or hangs is started afresh and asked once more, for less: the crashed
         thread's inner frames only. `reduced` in the answer tells.
@@ -108,12 +114,15 @@ class GdbSession:
             "threads": self._limits.threads,
             "loop_register": loop_register,
             "unwinding": asdict(unwinding) if unwinding is not None else None,
+            "resume": resume,
         }
+        if resume is not None:
+            full["walk"] = _DEEPEST
         try:
             return self._examine(target, full)
         except GdbFailed as first:
             self.kill()
-            less = {**full, "outer": 0, "walk": 64, "threads": 1}
+            less = {**full, "outer": 0, "walk": 64, "threads": 1, "resume": None}
             try:
                 return {**self._examine(target, less), "reduced": first.message}
             except GdbFailed:
@@ -128,7 +137,7 @@ class GdbSession:
         left = clock.deadline(self._limits.gdb_seconds)
         self._ask("triage-load", self._prepare(target), left())
         answer = self._ask("triage-dump", plan, left())
-        if any(thread["depth"] > _DEEP_WALK for thread in answer["threads"]):
+        if plan["resume"] is None and any(thread["depth"] > _DEEP_WALK for thread in answer["threads"]):
             self._served = self._limits.gdb_recycle  # a deep walk leaves hundreds of MB behind in GDB
         return answer
 

@@ -150,6 +150,12 @@ class ElfFile:
         base = segment.address
         return base, [base + start for start in pairs[::2]], [base + fde for fde in pairs[1::2]]
 
+    def frame_entry(self, address: int) -> int | None:
+        """The address of the unwind table's entry (FDE) that begins last at or before `address`."""
+        table = self._frame_table
+        index = bisect_right(table[1], address) - 1 if table else -1
+        return table[2][index] if table and index >= 0 else None
+
     def function_start(self, address: int) -> int | None:
         """Where the function (its FDE) that covers `address` begins, `None` when none does."""
         table = self._frame_table
@@ -167,9 +173,7 @@ class ElfFile:
 
         Only that one function's entry and its common part are decoded: all of `.eh_frame` takes seconds.
         """
-        table = self._frame_table
-        index = bisect_right(table[1], address) - 1 if table else -1
-        entry = table[2][index] if table and index >= 0 else None
+        entry = self.frame_entry(address)
         head = self.read(entry, 8) if entry is not None else None
         if entry is None or head is None:
             return []
