@@ -62,7 +62,7 @@ FAULTS = (
     "iterator_apply($i = new ArrayIterator([1]), fn () => faulty_null());",
     "(function () { yield faulty_null(); })()->current();",
     "set_error_handler(fn () => faulty_null()); echo $undefined;",
-    "json_encode(new class implements JsonSerializable { function jsonSerialize(): mixed { return faulty_null(); } });",
+    "class J implements JsonSerializable { function jsonSerialize(): mixed { faulty_null(); } } json_encode(new J);",
     "ob_start(fn () => faulty_null()); echo 1; ob_end_flush();",
     "class T { function __toString() { faulty_null(); return ''; } } echo str_replace('a', 'b', new T);",
     "spl_autoload_register(fn () => faulty_null()); class_exists('Nowhere');",
