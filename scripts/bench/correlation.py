@@ -142,19 +142,21 @@ def _plain(known, cases, controls, truth, score) -> bool:  # type: ignore[no-unt
     return min(counted, key=counted.__getitem__) == truth
 
 
-def cells(*, quick: bool) -> Iterator[Cell]:
-    """The table's lines."""
-    for size in (1, 2, 3, 0):
-        for hosts in (24, 60, 200):
-            for crashes in (5, 10, 20, 50):
-                for drift in (0.1, 0.3):
-                    if not quick or (crashes in (10, 20) and (size, hosts) in ((1, 24), (1, 60), (2, 60), (0, 60))):
-                        yield Cell(hosts, crashes, size, drift)
-    for hosts in (24, 60, 200):
-        for crashes in (10, 20, 50):
-            if not quick or crashes == 20:
-                yield Cell(hosts, crashes, 0, 0.1, lumpy=True)
-                yield Cell(hosts, crashes, 1, 0.1, lumpy=True)
+def cells(*, quick: bool) -> list[Cell]:
+    """The table's lines; those of which something is asked come first."""
+    plain = [
+        Cell(hosts, crashes, size, drift)
+        for size in (1, 2, 0, 3) for crashes in (20, 10, 50, 5) for hosts in (60, 24, 200) for drift in (0.1, 0.3)
+    ]  # fmt: skip
+    lumpy = [Cell(hosts, 20, size, 0.1, lumpy=True) for size in (0, 1) for hosts in (24, 60, 200)]
+    wanted = [cell for cell in plain if cell.crashes in (10, 20) and _asks(cell)]
+    rest = [cell for cell in (*plain, *lumpy) if cell not in wanted]
+    return wanted if quick else [*wanted, *rest]
+
+
+def _asks(cell: Cell) -> bool:
+    """Whether issue 8 asks something of a line."""
+    return cell.size in (0, 1) or (cell.size, cell.hosts, cell.crashes) == (2, 60, 20)
 
 
 def main() -> int:

@@ -124,7 +124,7 @@ def test_snapshots_show_which_setting_changed() -> None:
 
     assert change == Change(
         time=new.first_seen.timestamp(), kind="ini", what="pool www: opcache.jit: default → tracing",
-        source="triage baseline", host="web-1", options={"opcache.jit": (None, "tracing")},
+        source="triage baseline", host="web-1", pool="www", options={"opcache.jit": (None, "tracing")},
     )  # fmt: skip
 
 

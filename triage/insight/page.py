@@ -204,7 +204,8 @@ def _since(why: Why, changed: Changed) -> Statement:
             (f"{count}; a step in their rate does not explain them 100 times better",),
         )
     low, high = clock.iso(clock.from_epoch(step.low)), clock.iso(clock.from_epoch(step.high))
-    before = "there were none before" if step.new else f"{step.before:.1f} a day before"
+    rare = "next to none before" if step.before < step.after / 50 else f"{step.before:.1f} a day before"
+    before = "there were none before" if step.new else rare
     return Statement(
         f"It began between {low} and {high} (95 %): {step.after:.1f} a day since, {before}.",
         (f"{count} by their times since {start}; crashes of one host within 10 minutes count as one",),

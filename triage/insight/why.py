@@ -194,7 +194,10 @@ def _changed(store: Store, cluster: Cluster, own: Sequence[Crash], snapshots: Se
 def _changes(store: Store, own: Sequence[Crash], snapshots: Sequence[Snapshot]) -> list[Change]:
     """What people told, what snapshots saw, and what this machine's logs tell if crashes come from here."""
     here = platform.node()
-    found = [*store.changes(), *between(snapshots)]
+    pools = {
+        crash.runtime.worker.pool for crash in own if crash.runtime is not None and crash.runtime.worker is not None
+    }
+    found = [*store.changes(), *between(snapshots, frozenset(pools) or None)]
     if any(crash.host == here for crash in own):
         scripts = {crash.runtime.script for crash in own if crash.runtime is not None and crash.runtime.script}
         found += scan(here, sorted(scripts))

@@ -45,6 +45,8 @@ def revert(change: Change) -> Revert:
         shown = " ".join(change.paths[:3])
         return Revert(commands=(), note=f"What was changed in {shown} only your backup or your configuration "
                       "management knows: compare with it.")  # fmt: skip
+    if change.kind in ("deploy", "composer"):
+        return Revert(commands=(), note="Deploy the release before it again, the way you always do.")
     return Revert(commands=(), note="Nothing on this machine tells how to take this back.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,8 @@ _READY = re.compile(r"\[(\d\d-\w{3}-\d{4} \d\d:\d\d:\d\d)\] NOTICE: (?:ready to 
 _SECONDS = 20
 _MOST = 16 * 1024 * 1024
 _PARENTS = 6
+_ROUND = 600
+"""Seconds: snapshots taken this close to each other saw one state of the machine."""
 
 
 def scan(host: str, scripts: Iterable[str] = (), root: Path = Path("/")) -> list[Change]:
@@ -134,20 +137,38 @@ def _git(project: Path, *arguments: str) -> Sequence[str]:
     return done.stdout.decode("utf-8", "replace").splitlines() if done.returncode == 0 else ()
 
 
-def between(snapshots: Sequence[Snapshot]) -> list[Change]:
+def between(snapshots: Sequence[Snapshot], among: frozenset[str | None] | None = None) -> list[Change]:
     """What the snapshots themselves saw change: settings, extensions and versions of one pool, from one to the next.
 
     The time is when the new state was first seen: the change lies between that and the last sight of the old one.
+    Only pools `among` those named count, where that is given.
     """
     pools: dict[tuple[str, str | None], list[Snapshot]] = {}
     for snapshot in sorted(snapshots, key=lambda one: one.first_seen):
-        pools.setdefault((snapshot.host, snapshot.pool), []).append(snapshot)
+        if among is None or snapshot.pool in among:
+            pools.setdefault((snapshot.host, snapshot.pool), []).append(snapshot)
     found: list[Change] = []
     for (host, pool), states in pools.items():
         for old, new in pairwise(states):
             if old.last_seen <= new.first_seen:
                 found += _differences(old, new, host, pool)
-    return found
+    return _together(found)
+
+
+def _together(changes: Sequence[Change]) -> list[Change]:
+    """The same change of several pools in one round of snapshots as one."""
+    groups: dict[tuple[str | None, int, str, str], list[Change]] = {}
+    for change in changes:
+        _, _, what = change.what.partition(": ")
+        groups.setdefault((change.host, int(change.time // _ROUND), change.kind, what), []).append(change)
+    return [_joined(group) for group in groups.values()]
+
+
+def _joined(group: Sequence[Change]) -> Change:
+    if len(group) == 1:
+        return group[0]
+    pools = sorted(change.pool or "" for change in group)
+    return replace(group[0], what=f"pools {', '.join(pools)}: {group[0].what.partition(': ')[2]}", pool=None)
 
 
 def _differences(old: Snapshot, new: Snapshot, host: str, pool: str | None) -> Iterator[Change]:
@@ -158,7 +179,7 @@ def _differences(old: Snapshot, new: Snapshot, host: str, pool: str | None) -> I
         steps = [f"{name}: {_value(a)} → {_value(b)}" for name, (a, b) in list(options.items())[:4]]
         more = f" and {len(options) - 4} more" if len(options) > 4 else ""
         yield Change(time=time, kind="ini", what=f"{where}: {', '.join(steps)}{more}", source="triage baseline",
-                     host=host, options=options)  # fmt: skip
+                     host=host, pool=pool, options=options)  # fmt: skip
     moved = {
         name: (old.extensions.get(name), new.extensions.get(name)) for name in {*old.extensions, *new.extensions}
     }
@@ -168,10 +189,10 @@ def _differences(old: Snapshot, new: Snapshot, host: str, pool: str | None) -> I
         had, has = name in old.extensions, name in new.extensions
         how = "loaded" if not had else "no longer loaded" if not has else f"{before} → {after}"
         yield Change(time=time, kind="extension", what=f"{where}: extension {name} {how}", source="triage baseline",
-                     host=host)  # fmt: skip
+                     host=host, pool=pool)  # fmt: skip
     if old.version != new.version:
         yield Change(time=time, kind="php", what=f"{where}: PHP {old.version} → {new.version}",
-                     source="triage baseline", host=host)  # fmt: skip
+                     source="triage baseline", host=host, pool=pool)  # fmt: skip
 
 
 def _value(text: str | None) -> str:

@@ -62,6 +62,6 @@ class Evidence:
         return split + log_add(terms) - self._null
 
 
-def price(attributes: int, size: int, shares: Sequence[float] = (0.75, 0.23, 0.02)) -> float:
+def price(attributes: int, size: int, shares: Sequence[float] = (0.65, 0.31, 0.04)) -> float:
     """The log prior of one rule of `size` conditions among `attributes`: the more there are, the less each."""
     return log(shares[size - 1]) - sum(log((attributes - at) / (at + 1)) for at in range(size))
