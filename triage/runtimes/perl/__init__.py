@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from triage import redact
 from triage.corefile import CoreFile
 from triage.model import LastError, Runtime
 from triage.runtimes.perl.find import Perl, find_perl
 from triage.runtimes.perl.frames import StackReader, Walk
 from triage.runtimes.perl.values import Values
-from triage.runtimes.protocol import Reading
+from triage.runtimes.protocol import Inspection, Reading
 from triage.symbols import Finder
 from triage.symbols.environment import environment
 
@@ -35,6 +37,10 @@ class PerlProcess:
         self._perl = perl
         self._limit = script_frames
         self._values = Values(core.memory, perl.layout)
+
+    def inspections(self) -> Mapping[str, Inspection]:
+        """No questions of its own: a debugging session has `perl-bt` and `perl-why`."""
+        return {}
 
     def read(self) -> Reading:
         """Stack and facts; whatever cannot be read is missing and named in the warnings."""
