@@ -39,7 +39,7 @@ class PerlProcess:
         self._values = Values(core.memory, perl.layout)
 
     def inspections(self) -> Mapping[str, Inspection]:
-        """No questions of its own yet: a debugging session has `perl-bt` and `perl-why`."""
+        """No questions of its own: a debugging session has `perl-bt` and `perl-why`."""
         return {}
 
     def read(self) -> Reading:
