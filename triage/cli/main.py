@@ -35,6 +35,7 @@ VERBS = {
     "narrow": "the smallest set of options and extensions with which a command still crashes",
     "debug": "GDB on the core, everything set up, with commands for PHP",
     "bug": "a report of a crash, ready for PHP's bug tracker",
+    "report": "what is new, for cron: silent when nothing is",
     "doctor": "will this host produce usable cores? each failing check with its fix",
     "tui": "the terminal interface: clusters, crashes, stacks",
 }

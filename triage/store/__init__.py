@@ -3,7 +3,8 @@
 `open_store(url)` gives a `Store`; nothing else in here is for other rooms.
 """
 
+from triage.store.news import Arrived, Reported
 from triage.store.open import open_store
 from triage.store.store import InputStamp, Store
 
-__all__ = ["open_store", "Store", "InputStamp"]
+__all__ = ["open_store", "Store", "InputStamp", "Arrived", "Reported"]

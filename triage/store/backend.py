@@ -45,8 +45,8 @@ class Backend(Protocol):
         """Called once the database is known to be a triage store."""
         ...
 
-    def lock(self, engines: Engines) -> AbstractContextManager[None]:
-        """The batch lock. Raises Busy when another process holds it."""
+    def lock(self, engines: Engines, what: str) -> AbstractContextManager[None]:
+        """The lock of that name; the batch lock has none. Raises Busy when another process holds it."""
         ...
 
     def explain(self, error: DBAPIError) -> TriageError:

@@ -75,8 +75,30 @@ _SCHEMA_3 = (
     "CREATE INDEX triage_victims_of_incident ON triage_victims (digest)",
 )
 
-STEPS: Mapping[int, Callable[[Connection], None]] = {2: _decisions_and_facts, 3: _learn_keys, 5: _surroundings}
-"""What turns the schema before N into N, by N; numbers may be left out."""
+_ARRIVALS = (
+    """CREATE TABLE triage_arrivals (
+        "key" TEXT NOT NULL PRIMARY KEY, "at" BIGINT NOT NULL)""",
+    'CREATE INDEX triage_arrivals_newest ON triage_arrivals ("at")',
+    # Crashes of an earlier triage: known long since, so that no report takes them for news.
+    """INSERT INTO triage_arrivals ("key", "at") SELECT 'crash:' || id, 0 FROM triage_crashes""",
+    """CREATE TABLE triage_reports (
+        name TEXT NOT NULL PRIMARY KEY, covered BIGINT NOT NULL, spoke BIGINT)""",
+)
+
+
+def _arrivals_and_reports(connection: Connection) -> None:
+    """4: when each crash and each failure first came in, and up to when reports have told."""
+    for statement in _ARRIVALS:
+        connection.exec_driver_sql(statement)
+
+
+STEPS: Mapping[int, Callable[[Connection], None]] = {
+    2: _decisions_and_facts,
+    3: _learn_keys,
+    4: _arrivals_and_reports,
+    5: _surroundings,
+}
+"""What brings an older schema to N, by N; a number without an entry changes nothing."""
 
 
 def is_current(connection: Connection) -> bool:
@@ -95,7 +117,7 @@ def migrate(connection: Connection) -> None:
     if version is None:
         _create(connection)
         return
-    for number in sorted(number for number in STEPS if number > version):
+    for number in sorted(number for number in STEPS if version < number <= VERSION):
         STEPS[number](connection)
     connection.execute(update(meta).where(meta.c.key == "schema").values(value=VERSION))
 

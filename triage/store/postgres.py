@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -65,9 +66,9 @@ class PostgresBackend:
     def settle(self, engines: Engines) -> None:
         """Nothing to do."""
 
-    def lock(self, engines: Engines) -> AbstractContextManager[None]:
+    def lock(self, engines: Engines, what: str) -> AbstractContextManager[None]:
         """An advisory lock on a connection of its own; the server frees it when we are gone."""
-        return _advisory(engines, self.name)
+        return _advisory(engines, self.name, _BATCH_KEY + zlib.crc32(what.encode()) % 1_000_000)
 
     def explain(self, error: DBAPIError) -> TriageError:
         """By SQLSTATE; an error without one is about the connection."""
@@ -93,15 +94,15 @@ def _on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> Non
 
 
 @contextmanager
-def _advisory(engines: Engines, name: str) -> Iterator[None]:
+def _advisory(engines: Engines, name: str, key: int) -> Iterator[None]:
     with engines.writer.connect() as connection:
-        held = connection.scalar(select(func.pg_try_advisory_lock(_BATCH_KEY)))
-        holder = None if held else connection.scalar(_HOLDER, {"key": _BATCH_KEY})
+        held = connection.scalar(select(func.pg_try_advisory_lock(key)))
+        holder = None if held else connection.scalar(_HOLDER, {"key": key})
         connection.commit()  # the lock is the session's; an open transaction would hinder vacuum
         if not held:
             raise held_by(holder, name)
         try:
             yield
         finally:
-            connection.execute(select(func.pg_advisory_unlock(_BATCH_KEY)))
+            connection.execute(select(func.pg_advisory_unlock(key)))
             connection.commit()

@@ -50,9 +50,10 @@ class SqliteBackend:
         _use_wal(engines.reader.execution_options(begin=None))
         files.tighten(self._path.with_name(self._path.name + suffix) for suffix in ("", "-wal", "-shm"))
 
-    def lock(self, engines: Engines) -> AbstractContextManager[None]:
+    def lock(self, engines: Engines, what: str) -> AbstractContextManager[None]:
         """An flock on a file beside the database."""
-        return exclusive(self._path.with_name(self._path.name + ".lock"), store=self.name)
+        suffix = f".{what}.lock" if what else ".lock"
+        return exclusive(self._path.with_name(self._path.name + suffix), store=self.name)
 
     def explain(self, error: DBAPIError) -> TriageError:
         """By SQLite's primary result code."""

@@ -31,9 +31,10 @@ from triage.model import (
 )
 from triage.query import Filter, Query, ordered
 from triage.states import resolve_until
-from triage.store import decisions, reads, regroup, regroupings, surroundings, writes
+from triage.store import decisions, news, reads, regroup, regroupings, surroundings, writes
 from triage.store.backend import Backend, Engines, explained
 from triage.store.book import root
+from triage.store.news import Arrived, Reported
 from triage.store.tables import clusters, crashes
 from triage.wire import crash_from_json
 
@@ -99,6 +100,7 @@ class Store:
             if outcome.crash is not None:
                 outcome = replace(outcome, crash=writes.put_crash(connection, outcome.crash))
             writes.put_input(connection, outcome, None if stamp is None else _stamp_text(stamp))
+            news.arrive(connection, outcome)
         return outcome
 
     def clusters(self, query: Query | None = None) -> list[Cluster]:
@@ -255,19 +257,49 @@ class Store:
             found = [_failed(row) for row in connection.execute(reads.failed_inputs())]
         return sorted(found, key=lambda outcome: outcome.core)
 
+    def arrived(self, since: datetime) -> Arrived:
+        """What came in after a time, whatever the time of the crashes themselves."""
+        with self._reading() as connection:
+            return news.arrived(connection, since)
+
+    def counts(self, since: datetime, until: datetime) -> dict[str, int]:
+        """Crashes that happened within a time, by cluster; clusters without any are left out."""
+        with self._reading() as connection:
+            return news.counts(connection, since, until)
+
+    def versions(self) -> list[tuple[str, datetime]]:
+        """Each interpreter version that crashed, with its first crash, oldest first."""
+        with self._reading() as connection:
+            return news.versions(connection)
+
+    def newest_arrival(self) -> datetime | None:
+        """When the last crash, or input that gave none, came in."""
+        with self._reading() as connection:
+            return news.newest_arrival(connection)
+
+    def last_report(self, name: str) -> Reported | None:
+        """What the series of reports of that name told last; `None` if it never did."""
+        with self._reading() as connection:
+            return news.last_report(connection, name)
+
+    def reported(self, name: str, told: Reported) -> None:
+        """Say up to when that series has told."""
+        with self._writing() as connection:
+            news.put_report(connection, name, told)
+
     def revision(self) -> int:
         """A number that rises with every commit, whoever makes it."""
         with self._reading() as connection:
             return int(connection.scalar(reads.revision()) or 0)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the batch lock of this store; it is free again when the process ends, however.
+    def lock(self, what: str = "") -> Iterator[None]:
+        """Hold a lock of this store: that of batches, or of something else by name. Free when the process ends.
 
         Raises:
             Busy: when another run holds it; the message names its pid.
         """
-        with explained(self._backend), self._backend.lock(self._engines):
+        with explained(self._backend), self._backend.lock(self._engines, what):
             yield
 
     @contextmanager

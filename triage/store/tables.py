@@ -215,3 +215,21 @@ known_bugs = Table(
     Column("bug", Exact, nullable=False),
     Column("record", Text, nullable=False),
 )
+
+# When a crash (`crash:ID`) or an input that gave none (`input:DIGEST`) first came in, whatever its own time.
+arrivals = Table(
+    "triage_arrivals",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("at", Moment, nullable=False),
+)
+Index("triage_arrivals_newest", arrivals.c.at)
+
+# Up to when each series of reports has told (`covered`), and when it last had something to say.
+reports = Table(
+    "triage_reports",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("covered", Moment, nullable=False),
+    Column("spoke", Moment),
+)
