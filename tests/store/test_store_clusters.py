@@ -136,7 +136,19 @@ def test_a_store_of_schema_2_keeps_its_clusters(sqlite_url: str) -> None:
         first = save(store, died("aa01", *NAMED))
     engine = create_engine(sqlite_url)
     with engine.begin() as connection:
-        for table in ("keys", "words", "exemplars", "redirects", "regroupings", "moves", "apart", "pins", "victims"):
+        for table in (
+            "keys",
+            "words",
+            "exemplars",
+            "redirects",
+            "regroupings",
+            "moves",
+            "apart",
+            "pins",
+            "victims",
+            "arrivals",
+            "reports",
+        ):
             connection.execute(text(f"DROP TABLE triage_{table}"))
         connection.execute(text("UPDATE triage_meta SET value = 2 WHERE key = 'schema'"))
     engine.dispose()

@@ -54,24 +54,24 @@ def _learn_keys(connection: Connection) -> None:
 
 
 _SCHEMA_3 = (
-    "CREATE TABLE triage_keys (digest TEXT PRIMARY KEY, key TEXT NOT NULL, "
+    "CREATE TABLE triage_keys (digest TEXT NOT NULL PRIMARY KEY, key TEXT NOT NULL, "
     "cluster TEXT NOT NULL REFERENCES triage_clusters (id))",
     "CREATE INDEX triage_keys_of_cluster ON triage_keys (cluster)",
     "INSERT INTO triage_keys (digest, key, cluster) SELECT digest, signature, id FROM triage_clusters",
-    "CREATE TABLE triage_exemplars (id TEXT PRIMARY KEY, cluster TEXT NOT NULL REFERENCES triage_clusters (id), "
-    "profile TEXT NOT NULL)",
+    "CREATE TABLE triage_exemplars (id TEXT NOT NULL PRIMARY KEY, "
+    "cluster TEXT NOT NULL REFERENCES triage_clusters (id), profile TEXT NOT NULL)",
     "CREATE INDEX triage_exemplars_of_cluster ON triage_exemplars (cluster)",
     "CREATE TABLE triage_words (word TEXT NOT NULL, exemplar TEXT NOT NULL REFERENCES triage_exemplars (id), "
     "PRIMARY KEY (word, exemplar))",
-    "CREATE TABLE triage_redirects (cluster TEXT PRIMARY KEY REFERENCES triage_clusters (id), "
+    "CREATE TABLE triage_redirects (cluster TEXT NOT NULL PRIMARY KEY REFERENCES triage_clusters (id), "
     "target TEXT NOT NULL REFERENCES triage_clusters (id), change BIGINT NOT NULL)",
-    "CREATE TABLE triage_regroupings (number BIGINT PRIMARY KEY, kind TEXT NOT NULL, cluster TEXT NOT NULL, "
+    "CREATE TABLE triage_regroupings (number BIGINT NOT NULL PRIMARY KEY, kind TEXT NOT NULL, cluster TEXT NOT NULL, "
     'target TEXT NOT NULL, "by" TEXT NOT NULL, why TEXT, time BIGINT, undone BIGINT)',
     "CREATE TABLE triage_moves (change BIGINT NOT NULL, crash TEXT NOT NULL, origin TEXT NOT NULL, "
     "PRIMARY KEY (change, crash))",
     "CREATE TABLE triage_apart (one TEXT NOT NULL, other TEXT NOT NULL, PRIMARY KEY (one, other))",
-    "CREATE TABLE triage_pins (crash TEXT PRIMARY KEY, cluster TEXT NOT NULL)",
-    "CREATE TABLE triage_victims (crash TEXT PRIMARY KEY, digest TEXT NOT NULL, incident TEXT NOT NULL)",
+    "CREATE TABLE triage_pins (crash TEXT NOT NULL PRIMARY KEY, cluster TEXT NOT NULL)",
+    "CREATE TABLE triage_victims (crash TEXT NOT NULL PRIMARY KEY, digest TEXT NOT NULL, incident TEXT NOT NULL)",
     "CREATE INDEX triage_victims_of_incident ON triage_victims (digest)",
 )
 
