@@ -22,7 +22,7 @@ _NATIVE_FRAMES = 5
 _CYCLE_FRAMES = 60
 _LONGEST = 400
 _GENERATED = re.compile(r"sub_[0-9a-f]+")
-_FILE_CODE = frozenset({"{main}", "<module>", "include", "include_once", "require", "require_once", "eval"})
+_FILE_CODE = frozenset({"{main}", "<module>", "<main>", "include", "include_once", "require", "require_once", "eval"})
 
 
 def sign(

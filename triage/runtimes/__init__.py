@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from triage.corefile import CoreFile
-from triage.runtimes import perl, php, python
+from triage.runtimes import perl, php, python, ruby
 from triage.runtimes.protocol import Interpreter
 from triage.symbols import Finder
 
@@ -23,6 +23,7 @@ def detect(
         lambda: php.detect(core, finder, script_frames=script_frames, values=values),
         lambda: python.detect(core, finder, script_frames=script_frames),
         lambda: perl.detect(core, finder, script_frames=script_frames),
+        lambda: ruby.detect(core, finder, script_frames=script_frames),
     ):
         found = look()
         if isinstance(found, str):
