@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from triage.corefile import CoreFile
-from triage.runtimes import perl, php, python, ruby
+from triage.runtimes import perl, php, python, ruby, unread
 from triage.runtimes.protocol import Interpreter
+from triage.runtimes.unread import hint
 from triage.symbols import Finder
 
-__all__ = ["detect"]
+__all__ = ["detect", "hint"]
 
 
 def detect(
@@ -30,4 +31,4 @@ def detect(
             reasons.append(found)
         elif found is not None:
             return found
-    return reasons[0] if reasons else None
+    return reasons[0] if reasons else unread.detect(core, finder)
