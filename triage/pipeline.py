@@ -50,7 +50,7 @@ from triage.model import (
     Symbols,
     Thread,
 )
-from triage.runtimes import detect
+from triage.runtimes import detect, hint
 from triage.runtimes.protocol import Reading, nowhere
 from triage.symbols import Finder
 from triage.symbols.abort import abort_message
@@ -248,8 +248,11 @@ class _Examination:
             self._warn(found)
             return None
         if found is None:
+            looks = hint(self._core)
+            self._warnings.extend([looks] if looks else [])
             return None
         reading = found.read()
+        self._warnings.extend(reading.hints)  # nothing of the core is missing for these
         for warning in reading.warnings:
             self._warn(warning)
         return reading

@@ -56,6 +56,13 @@ PERLS = tuple(
 )
 
 
+_RUBY = ("libc6", "libgcc-s1", "zlib1g", "libgmp10", "libcrypt1", "libyaml-0-2")
+RUBIES = tuple(
+    Release(f"ruby{version}", suite, f"/usr/bin/ruby{version}", (*_RUBY, f"ruby{version}", f"libruby{version}"))
+    for suite, version in (("bookworm", "3.1"), ("trixie", "3.3"))
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """An interpreter that can be run: its path, and the root folder it lives in (`None`: this machine)."""
@@ -105,5 +112,5 @@ def ensure(release: Release) -> Program:
 
 
 if __name__ == "__main__":
-    for each in (*PYTHONS, *PERLS):
+    for each in (*PYTHONS, *PERLS, *RUBIES):
         print(each.name, ensure(each).root, file=sys.stderr)

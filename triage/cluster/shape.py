@@ -21,7 +21,7 @@ _MOST_STEPS = 24
 _BUILD_DIGITS = 12
 _GENERATED = re.compile(r"sub_([0-9a-f]+)")
 _HANDLER = re.compile(r"zi[fm]_(\w+)")
-FILE_CODE = frozenset({"{main}", "<module>", "include", "include_once", "require", "require_once", "eval"})
+FILE_CODE = frozenset({"{main}", "<module>", "<main>", "include", "include_once", "require", "require_once", "eval"})
 
 NATIVE, BUILT_IN, SCRIPT = "native", "built-in", "script"
 
