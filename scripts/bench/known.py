@@ -30,7 +30,7 @@ from triage.demo.lab import NoCrash, Process, crash
 from triage.insight.known.build import WAYS, build, interpreter
 from triage.insight.known.phpt import SETTINGS
 from triage.insight.known.source import source
-from triage.insight.known.trace import Base, trace
+from triage.insight.known.trace import Base, stack
 from triage.insight.sandbox import Sandbox, own_user
 from triage.model import Crash, KnownBug
 from triage.pipeline import Pipeline
@@ -104,7 +104,7 @@ def planted(bugs: list[KnownBug], pipeline: Pipeline, folder: Path) -> Iterator[
             if found is None:
                 result = "did not crash"
                 continue
-            matches = known.matches(trace(found))
+            matches = known.matches(stack(found))
             result = matches[0].bug.bug if matches else "nothing"
             break
         yield name, result
@@ -148,7 +148,7 @@ def strangers(bugs: list[KnownBug], pipeline: Pipeline, folder: Path) -> Iterato
         core.unlink()
         shutil.rmtree(run)
         if found is not None:
-            matches = known.matches(trace(found))
+            matches = known.matches(stack(found))
             yield code, matches[0].bug.bug if matches else "nothing"
 
 
