@@ -19,6 +19,7 @@ from triage.model import Crash, KnownBug
 _DEEP = 14
 _KEPT = 60
 _CLEAR = 0.75
+_CYCLE = 4
 _FADING = 0.85
 """The further out a frame, the less it tells of the fault and the more of who happened to call."""
 _LEAST_WEIGHT = 2.0
@@ -39,8 +40,8 @@ class Match:
 
     @property
     def same(self) -> bool:
-        """Whether all that tells something is equal."""
-        return self.likeness >= 0.999
+        """Whether all that tells something is equal. One frame alone is too little to say so."""
+        return self.likeness >= 0.999 and len(self.shared) > 1
 
 
 def stack(crash: Crash) -> tuple[str, ...]:
@@ -134,19 +135,24 @@ class Base:
         """None unless the signal, the innermost frame that has a name, and most of what tells something agree."""
         builds = builds_of(bug.frames) & builds_of(found)
         mine, theirs = tokens(found, builds), tokens(bug.frames, builds)
-        if not mine or not theirs or found[0] != bug.frames[0] or mine[0] != theirs[0]:
+        if not mine or not theirs or found[0] != bug.frames[0] or not _begin_alike(mine, theirs):
             return None
         shared = _common(mine, theirs)
-        worth = {token: self._weight(token) * _FADING**depth for depth, token in enumerate(theirs)}
-        weight, whole = sum(worth[token] for token in shared), sum(worth.values())
-        # What the application adds below (a callback's caller) is no difference; what the bug's trace lacks is.
-        likeness = weight / whole if whole else 0.0
+        weight, likeness = sum(self._weight(token) for token in shared), 1.0
+        for side in (mine, theirs):
+            worth = {token: self._weight(token) * _FADING**depth for depth, token in enumerate(side)}
+            likeness = min(likeness, sum(worth[token] for token in shared) / sum(worth.values()))
         if likeness < _CLEAR or weight < _LEAST_WEIGHT:
             return None
         return Match(bug, likeness, tuple(shared))
 
     def _weight(self, token: str) -> float:
         return log(1 + (self._count + 1) / (1 + self._often[token])) if self._count else 1.0
+
+
+def _begin_alike(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether the innermost frames agree; in a recursion it is chance which of its functions was the last."""
+    return one[0] == other[0] or (one[0] in other[:_CYCLE] and other[0] in one[:_CYCLE])
 
 
 def _common(one: Sequence[str], other: Sequence[str]) -> list[str]:
