@@ -30,7 +30,7 @@ from triage.demo.lab import NoCrash, Process, crash
 from triage.insight.known.build import WAYS, build, interpreter
 from triage.insight.known.phpt import SETTINGS
 from triage.insight.known.source import source
-from triage.insight.known.trace import Base, trace
+from triage.insight.known.trace import Base, stack, tokens
 from triage.insight.sandbox import Sandbox, own_user
 from triage.model import Crash, KnownBug
 from triage.pipeline import Pipeline
@@ -104,8 +104,11 @@ def planted(bugs: list[KnownBug], pipeline: Pipeline, folder: Path) -> Iterator[
             if found is None:
                 result = "did not crash"
                 continue
-            matches = known.matches(trace(found))
-            result = matches[0].bug.bug if matches else "nothing"
+            matches = known.matches(stack(found))
+            first = [match.bug.bug for match in matches if match.likeness == matches[0].likeness]
+            result = name if name in first else f"{', '.join(first) or 'nothing'} {tokens(stack(found))[:5]}"
+            if len(first) > 1:
+                print(f"  {name}: {', '.join(first)} cannot be told apart")
             break
         yield name, result
 
@@ -148,7 +151,7 @@ def strangers(bugs: list[KnownBug], pipeline: Pipeline, folder: Path) -> Iterato
         core.unlink()
         shutil.rmtree(run)
         if found is not None:
-            matches = known.matches(trace(found))
+            matches = known.matches(stack(found))
             yield code, matches[0].bug.bug if matches else "nothing"
 
 

@@ -55,9 +55,9 @@ class Change:
 class KnownBug:
     """A bug whose regression test killed the PHP installed here.
 
-    `signature` is the key of that crash, `frames` its named native frames, innermost first (from which a newer
-    triage makes its own key); `fixed` the versions whose changelog names it, `entry` that line. `killed` is the
-    build that died; `script` and `settings` do it again.
+    `signature` is the key of that crash, `frames` its signal and frames, innermost first, as known/trace.py keeps
+    them (a newer triage brings them to its own form); `fixed` the versions whose changelog names it, `entry` that
+    line. `killed` is the version that died; `script` and `settings` do it again.
     """
 
     bug: str

@@ -168,6 +168,11 @@ class ElfFile:
         length = self._entry_length(entries[index])
         return starts[index] if length is not None and address < starts[index] + length else None
 
+    def function_starts(self) -> tuple[int, ...]:
+        """Where functions begin by the unwind table, in order; empty without one."""
+        table = self._frame_table
+        return tuple(table[1]) if table is not None else ()
+
     def unwind_rows(self, address: int) -> list[dict[Any, Any]]:
         """The decoded call frame rows of the function that covers `address`, as pyelftools gives them.
 

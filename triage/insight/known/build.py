@@ -17,7 +17,7 @@ from triage.errors import EnvironmentLacks
 from triage.insight.known import news
 from triage.insight.known.phpt import SETTINGS, Test, tests
 from triage.insight.known.source import Source
-from triage.insight.known.trace import trace
+from triage.insight.known.trace import stack, tokens
 from triage.insight.narrow.oracle import needs_core_files
 from triage.insight.sandbox import Sandbox, give, run
 from triage.model import Crash, KnownBug
@@ -83,7 +83,7 @@ def build(
                 say(f"{at} tests done")
             for way in ways:
                 crash = _crash(test, way, php, folder, tree, pipeline, sandbox)
-                if crash is not None and len(trace(crash)) > 1:
+                if crash is not None and tokens(stack(crash)):
                     yield _known(test, way, crash, fixes, source, php)
 
 
@@ -152,7 +152,7 @@ def _known(
     name = f"GH-{test.bug}"
     fix = fixes.get(name)
     return KnownBug(
-        bug=name, signature=crash.signature.key if crash.signature else "", frames=trace(crash),
+        bug=name, signature=crash.signature.key if crash.signature else "", frames=stack(crash),
         title=crash.signature.title if crash.signature else test.name, fixed=(fix.version,) if fix else (),
         entry=fix.text if fix else None, killed=php.version, source=source.name, script=test.script,
         settings=(*way.settings, *test.settings), extensions=test.extensions,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from triage.config import data_folder
 from triage.insight.known import news
-from triage.insight.known.trace import Base, Match, trace
+from triage.insight.known.trace import Base, Match, stack
 from triage.model import Cluster, Crash, KnownBug
 from triage.store import Store
 
@@ -53,7 +53,7 @@ def look_up(store: Store, cluster: Cluster, own: Sequence[Crash]) -> Known:
     if not own:
         return Known(note=cluster.note)
     crash, bugs = own[0], store.known_bugs()
-    found = trace(crash)
+    found = stack(crash)
     version = crash.runtime.version if crash.runtime is not None else None
     matches = Base(bugs).matches(found)[:_SHOWN] if version else []
     entries, names = _changelogs()
@@ -85,7 +85,7 @@ def _noted(store: Store, cluster: Cluster, found: Sequence[str]) -> list[Noted]:
     noted = []
     for other in store.clusters():
         if other.note and other.id != cluster.id and other.crashes:
-            bug = _as_bug(other, trace(store.crash(other.crashes[0])))
+            bug = _as_bug(other, stack(store.crash(other.crashes[0])))
             same = Base([bug]).matches(found)
             if same and same[0].likeness >= _LIKE:
                 noted.append(Noted(cluster=other, likeness=same[0].likeness))
