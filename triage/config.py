@@ -36,6 +36,7 @@ class Settings:
     gdb: str | None = None
     values: bool = False
     reuse: bool = True
+    debuginfod: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
 

@@ -8,6 +8,7 @@ because one stage failed.
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 import traceback
@@ -54,8 +55,10 @@ from triage.runtimes import detect, hint
 from triage.runtimes.protocol import Reading, nowhere
 from triage.symbols import Finder
 from triage.symbols.abort import abort_message
+from triage.symbols.debuginfod import Debuginfod
 from triage.symbols.flips import flips
 from triage.text import size
+from triage.wire import crash_from_json
 
 T = TypeVar("T")
 
@@ -69,7 +72,7 @@ class Pipeline:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._finder = Finder(settings.sysroot, settings.debug_dirs)
+        self._finder = Finder(settings.sysroot, settings.debug_dirs, Debuginfod(settings.debuginfod))
         self.gdb: Gdb = find_gdb(settings.gdb)
         self._session = GdbSession(self.gdb, settings.limits)
         self._scratch = Scratch(cache_folder())
@@ -102,11 +105,36 @@ class Pipeline:
                 opened(path, self._scratch, whose, self._bounds, self._journal) as source,
                 open_core(source.file) as core,
             ):
-                crash = _Examination(core, path, source, self._settings, self._finder, self._lanes, self.gdb).run()
+                finder, lanes = self._finding(source)
+                crash = _Examination(core, path, source, self._settings, finder, lanes, self.gdb).run()
+                if source.record is not None:
+                    crash = _recorded(source.record, crash)
         except InputError as error:
             message = error.message + (f". {error.help}" if error.help else "")
             return Outcome(core=str(path), status=Status.ERROR, failure=Failure(code=error.code, message=message))
         return Outcome(core=str(path), status=crash.status, crash=crash)
+
+    def _finding(self, source: Opened) -> tuple[Finder, Lanes]:
+        """What finds files and walks stacks; where the input brought its files along, they come first."""
+        if source.sysroot is None or source.debug_dir is None:
+            return self._finder, self._lanes
+        finder = Finder(source.sysroot, (source.debug_dir, *self._settings.debug_dirs))
+        return finder, Lanes(self._session, finder, self._settings.limits, reuse=self._settings.reuse)
+
+    @property
+    def finder(self) -> Finder:
+        """Finds the files behind modules, as the settings say."""
+        return self._finder
+
+
+def _recorded(record: str, own: Crash) -> Crash:
+    """The crash as it was read where the pack was made: the pack itself has no memory to read it from."""
+    try:
+        told = crash_from_json(json.loads(record))
+    except ValueError:
+        return own
+    remark = "this pack has no memory of the request: shown is what was read where it was made"
+    return replace(told, core=own.core, origin=own.origin, cluster=None, warnings=(remark, *told.warnings))
 
 
 class _Examination:

@@ -14,7 +14,9 @@ from triage.demo.lab import Process, crash
 pytestmark = [pytest.mark.gdb]
 
 _JAVASCRIPT = """
-function price(n) { let sum = 0; for (let i = 0; i < 1e5; i++) sum += i; if (n > 60) process.kill(process.pid, 'SIGSEGV') }
+function price(n) {
+  let sum = 0; for (let i = 0; i < 1e5; i++) sum += i; if (n > 60) process.kill(process.pid, 'SIGSEGV')
+}
 for (let n = 0; n < 100; n++) price(n)
 """
 _TINY = """
@@ -25,7 +27,7 @@ int main(int count, char **given) { return run(fopen(given[1], "r")); }
 
 
 def test_node(triaged: Triaged, tmp_path: Path) -> None:
-    """Version, script and the native stack as far as there are real frames; no word of the stack passed off as one."""
+    """Version, script and the native stack as far as there are real frames; no word of the stack taken for one."""
     if shutil.which("node") is None:
         pytest.skip("no node here: apt install nodejs")
     script = tmp_path / "shop.js"
@@ -56,7 +58,7 @@ def test_an_interpreter_of_no_kind_known(triaged: Triaged, tmp_path: Path) -> No
     assert [f["function"] for f in found["threads"][0]["frames"]][:2] == ["run", "main"]
     assert found["findings"][0]["rule"] == "null-pointer"
     assert found["warnings"] == [
-        f"tinylang was given the script {script}, so it seems to be an interpreter, one that triage does not read: only "
-        "the native stack is shown. docs/runtimes.md says how a runtime is added."
+        f"tinylang was given the script {script}, so it seems to be an interpreter, one that triage does not read: "
+        "only the native stack is shown. docs/runtimes.md says how a runtime is added."
     ]
     assert found["status"] == "ok"

@@ -67,6 +67,7 @@ class Machine:
         text = self.report("--json", *arguments, at=at).stdout
         found = json.loads(text) if text else {}
         kinds = ("new", "regressed", "spiking", "awake")
+        assert isinstance(found, dict)
         return {
             kind: [item["cluster"]["signature"].removeprefix("v1:") for item in found[kind]]
             for kind in kinds if found.get(kind)

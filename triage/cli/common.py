@@ -64,6 +64,8 @@ def options(verb: Callable[..., R]) -> Callable[..., R]:
                   help="Folder that holds the crashed machine's files.")  # fmt: skip
     @click.option("--debug-dir", multiple=True, type=click.Path(path_type=Path, exists=True, file_okay=False),
                   help="Folder with .build-id/ files, beside /usr/lib/debug. May be repeated.")  # fmt: skip
+    @click.option("--debuginfod", "debuginfod", multiple=True, metavar="URL", envvar="TRIAGE_DEBUGINFOD",
+                  help="Ask this server for missing files; it learns which builds run here.")  # fmt: skip
     @click.option("--gdb", envvar="TRIAGE_GDB", metavar="PROGRAM", help="The GDB to use.")
     @click.option("-q", "--quiet", is_flag=True, help="No remarks and no progress on stderr.")
     @click.option("-v", "--verbose", count=True, help="More detail.")
@@ -75,6 +77,7 @@ def options(verb: Callable[..., R]) -> Callable[..., R]:
         as_json: bool,
         sysroot: Path | None,
         debug_dir: tuple[Path, ...],
+        debuginfod: tuple[str, ...],
         gdb: str | None,
         quiet: bool,
         verbose: int,
@@ -83,7 +86,7 @@ def options(verb: Callable[..., R]) -> Callable[..., R]:
     ) -> R:
         terminal = sys.stdout.isatty()
         chosen = Chosen(
-            settings=Settings(store=store, sysroot=sysroot, debug_dirs=debug_dir, gdb=gdb),
+            settings=Settings(store=store, sysroot=sysroot, debug_dirs=debug_dir, debuginfod=debuginfod, gdb=gdb),
             json=as_json,
             quiet=quiet,
             verbose=verbose,

@@ -37,6 +37,9 @@ VERBS = {
     "bug": "a report of a crash, ready for PHP's bug tracker",
     "report": "what is new, for cron: silent when nothing is",
     "doctor": "will this host produce usable cores? each failing check with its fix",
+    "pack": "one archive with a core and every binary and debug file it needs",
+    "prune": "delete cores that are not needed any more; their records stay",
+    "collect": "takes cores from the kernel: a program for kernel.core_pattern",
     "tui": "the terminal interface: clusters, crashes, stacks",
 }
 

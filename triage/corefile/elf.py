@@ -20,6 +20,7 @@ PN_XNUM = 0xFFFF
 MACHINES = {62: "x86_64", 183: "aarch64", 3: "i386", 40: "arm", 243: "riscv64", 22: "s390x", 21: "ppc64"}
 TYPES = {1: "a relocatable object", 2: "a program", 3: "a program or shared library", 4: "a core dump"}
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+HEADER_SIZE = _HEADER.size
 _SEGMENT = struct.Struct("<IIQQQQQQ")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 

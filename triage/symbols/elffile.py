@@ -11,6 +11,7 @@ import struct
 from bisect import bisect_right
 from functools import cached_property
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,9 @@ from triage.corefile import elf
 from triage.corefile.elf import Buffer, Segment
 from triage.corefile.mapped import open_mapped
 from triage.errors import InputError
+from triage.symbols.separate import mini_debug_data
+
+lief.logging.disable()  # it would print on stderr what it dislikes about a separate debug file
 
 _DEBUG_SECTIONS = {".debug_info", ".zdebug_info"}
 _FUNCTION_TYPES = {lief.ELF.Symbol.TYPE.FUNC, lief.ELF.Symbol.TYPE.GNU_IFUNC, lief.ELF.Symbol.TYPE.NOTYPE}
@@ -86,6 +90,14 @@ class ElfFile:
         return parsed if isinstance(parsed, lief.ELF.Binary) else None
 
     @cached_property
+    def _mini(self) -> lief.ELF.Binary | None:
+        """MiniDebugInfo: names of static functions, in an ELF file within a section."""
+        packed = self.section(".gnu_debugdata")
+        data = mini_debug_data(packed) if packed else None
+        parsed = lief.ELF.parse(list(data)) if data else None
+        return parsed if isinstance(parsed, lief.ELF.Binary) else None
+
+    @cached_property
     def symbols(self) -> dict[str, Symbol]:
         """Defined symbols of .dynsym and .symtab by name."""
         if self._binary is None:
@@ -99,12 +111,25 @@ class ElfFile:
     @cached_property
     def has_symtab(self) -> bool:
         """Whether names of static functions are in the file (not stripped)."""
-        return self._binary is not None and len(self._binary.symtab_symbols) > 0
+        if self._binary is None:
+            return False
+        return len(self._binary.symtab_symbols) > 0 or self._mini is not None
 
     @cached_property
     def has_dynamic_symbols(self) -> bool:
         """Whether the file exports any name."""
         return bool(self.symbols)
+
+    def section(self, name: str) -> bytes:
+        """The contents of a section, empty when there is none of that name."""
+        found = self._binary.get_section(name) if self._binary is not None else None
+        return bytes(found.content) if found is not None else b""
+
+    @cached_property
+    def is_only_debug(self) -> bool:
+        """Whether this is a separate debug file: its code is announced and not there."""
+        text = self._binary.get_section(".text") if self._binary is not None else None
+        return text is not None and text.type == lief.ELF.Section.TYPE.NOBITS
 
     @cached_property
     def has_debug_info(self) -> bool:
@@ -123,7 +148,7 @@ class ElfFile:
             return []
         return [
             Symbol(symbol.value, symbol.size, str(symbol.name))
-            for symbol in self._binary.symbols
+            for symbol in chain(self._binary.symbols, self._mini.symbols if self._mini is not None else ())
             if symbol.shndx != 0 and symbol.value and symbol.type in _FUNCTION_TYPES and symbol.name
         ]
 

@@ -6,6 +6,10 @@ the wrong functions with full confidence, so it is reported and never used.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +18,10 @@ from triage.corefile.modules import VDSO, MappedModule
 from triage.corefile.notes import FileMapping
 from triage.errors import InputError
 from triage.model import Symbols
+from triage.symbols.debuginfod import Debuginfod
 from triage.symbols.elffile import ElfFile
+from triage.symbols.index import Index
+from triage.symbols.separate import debug_link, has_crc, places
 
 DEBUG_FOLDER = Path("/usr/lib/debug")
 _LINKS = 40
@@ -37,11 +44,26 @@ class Located:
 class Finder:
     """Finds module files and remembers them for the next core."""
 
-    def __init__(self, sysroot: Path | None = None, debug_dirs: tuple[Path, ...] = ()) -> None:
+    def __init__(
+        self, sysroot: Path | None = None, debug_dirs: tuple[Path, ...] = (), debuginfod: Debuginfod | None = None
+    ) -> None:
         self._sysroot = sysroot
-        self.debug_dirs = (*debug_dirs, DEBUG_FOLDER)
+        self._folders = (*debug_dirs, *([resolve(sysroot, str(DEBUG_FOLDER))] if sysroot else []), DEBUG_FOLDER)
+        self._indexes = tuple(Index(folder) for folder in debug_dirs)
+        self._debuginfod = debuginfod or Debuginfod(())
+        self._links: Path | None = None
         self._opened: dict[tuple[str, int, int], ElfFile | None] = {}
         self._located: dict[tuple[str, str | None], Located] = {}
+
+    @property
+    def debug_dirs(self) -> tuple[Path, ...]:
+        """Folders that have debug files under .build-id/, for the debugger."""
+        return (*([self._links] if self._links else []), *self._folders)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What went wrong while files were looked for."""
+        return tuple(self._debuginfod.failures)
 
     def locate(self, module: MappedModule) -> Located:
         """The file for `module`, and what names it offers."""
@@ -55,7 +77,8 @@ class Finder:
     def _search(self, module: MappedModule) -> Located:
         on_disk = self._open(resolve(self._sysroot, module.path))
         by_id = self._by_build_id(module.build_id)
-        debug = self._debug_file(module.build_id)
+        proven = on_disk if on_disk is not None and on_disk.build_id == module.build_id else by_id
+        debug = self._debug_file(module.build_id, proven)
         if on_disk is None and by_id is None:
             return Located(Symbols.MISSING, None, debug=debug)
         if on_disk is not None and module.build_id in (None, on_disk.build_id):
@@ -65,19 +88,56 @@ class Finder:
         return Located(Symbols.MISMATCH, None, debug=debug)
 
     def _by_build_id(self, build_id: str | None) -> ElfFile | None:
-        """The program itself, kept under its build-id in one of the debug folders."""
-        for folder in self.debug_dirs if build_id else ():
-            found = self._open(folder / ".build-id" / str(build_id)[:2] / str(build_id)[2:])
-            if found is not None and found.build_id == build_id:
+        """The program itself: filed under its build-id, anywhere in a given folder, or from a server."""
+        if build_id is None:
+            return None
+        for path in self._candidates(build_id, ""):
+            found = self._open(path)
+            if found is not None and found.build_id == build_id and not found.is_only_debug:
                 return found
+        fetched = self._debuginfod.fetch(build_id, "executable")
+        found = self._open(fetched) if fetched else None
+        return found if found is not None and found.build_id == build_id else None
+
+    def _candidates(self, build_id: str, suffix: str) -> Iterator[Path]:
+        for folder in self._folders:
+            yield folder / ".build-id" / build_id[:2] / f"{build_id[2:]}{suffix}"
+        for index in self._indexes:
+            yield from index.paths(build_id)
+
+    def _debug_file(self, build_id: str | None, program: ElfFile | None) -> Path | None:
+        """The separate debug file of that build; one not filed by its build-id is linked where GDB looks."""
+        if build_id is None:
+            return None
+        for folder in self._folders:
+            filed = folder / ".build-id" / build_id[:2] / f"{build_id[2:]}.debug"
+            if filed.is_file():
+                return filed
+        for path in self._elsewhere(build_id, program):
+            found = self._open(path)
+            own = program is not None and path == program.path
+            if not own and found is not None and found.build_id == build_id and found.has_symtab:
+                return self._filed(build_id, path)
         return None
 
-    def _debug_file(self, build_id: str | None) -> Path | None:
-        for folder in self.debug_dirs if build_id else ():
-            path = folder / ".build-id" / str(build_id)[:2] / f"{str(build_id)[2:]}.debug"
-            if path.is_file():
-                return path
-        return None
+    def _elsewhere(self, build_id: str, program: ElfFile | None) -> Iterator[Path]:
+        for index in self._indexes:
+            yield from index.paths(build_id)
+        link = debug_link(program.section(".gnu_debuglink")) if program is not None else None
+        if link is not None and program is not None:
+            yield from (path for path in places(program.path, link, self._folders) if has_crc(path, link.crc))
+        fetched = self._debuginfod.fetch(build_id, "debuginfo")
+        if fetched is not None:
+            yield fetched
+
+    def _filed(self, build_id: str, path: Path) -> Path:
+        if self._links is None:
+            self._links = Path(tempfile.mkdtemp(prefix="triage-debug-"))
+            weakref.finalize(self, shutil.rmtree, self._links, ignore_errors=True)
+        place = self._links / ".build-id" / build_id[:2] / f"{build_id[2:]}.debug"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(path.absolute())
+        return path
 
     def _open(self, path: Path) -> ElfFile | None:
         try:

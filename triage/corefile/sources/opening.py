@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import BinaryIO
 
 from triage import clock
 from triage.corefile import elf
-from triage.corefile.sources import abrt, apport, collected, streams, systemd
+from triage.corefile.sources import abrt, apport, collected, packed, streams, systemd
 from triage.corefile.sources.journal import Journal
 from triage.corefile.sources.scratch import Scratch
 from triage.corefile.sources.settle import still_written
@@ -34,6 +35,11 @@ class Opened:
     file: Path
     origin: Origin
     remarks: tuple[str, ...] = ()
+    sysroot: Path | None = None
+    """The folder with the crashed machine's files, where the input brought them along."""
+    debug_dir: Path | None = None
+    record: str | None = None
+    """JSON of the crash as it was read where the input was made, when the core cannot give it again."""
 
 
 @contextmanager
@@ -62,11 +68,21 @@ def opened(
         kind = streams.compression(head)
         if kind is not None:
             stream = at_end.enter_context(os.fdopen(os.dup(descriptor), "rb"))
+            if kind == "zstd" and packed.is_pack(descriptor):
+                yield _pack(stream, at_end, scratch, bounds or Bounds())
+                return
             yield _unpacked(descriptor, stream, kind, origin, at_end, scratch, bounds)
             return
         if _short(descriptor) and still_written(descriptor):
             raise _unfinished()
         yield Opened(_name(path, descriptor, trust), origin)
+
+
+def _pack(stream: BinaryIO, at_end: ExitStack, scratch: Scratch, bounds: Bounds) -> Opened:
+    folder = scratch.folder()
+    at_end.callback(shutil.rmtree, folder, ignore_errors=True)
+    found = packed.unpack(stream, folder, bounds)
+    return Opened(found.core, found.origin, found.remarks, folder / "root", folder / "debug", found.record)
 
 
 def _name(path: Path, descriptor: int, trust: Trust) -> Path:
@@ -114,6 +130,8 @@ def _unpacked(
     except InputError as error:
         if error.code in ("empty", "truncated", "not-a-core") and still_written(descriptor):
             raise _unfinished() from error
+        if error.code == "empty":
+            raise InputError("truncated", f"cut off: nothing can be unpacked from this {kind} file") from error
         raise
     if amiss is not None and still_written(descriptor):
         raise _unfinished()

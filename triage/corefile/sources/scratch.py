@@ -52,6 +52,13 @@ class Scratch:
             ) from error
         return Path(name)
 
+    def folder(self) -> Path:
+        """A fresh empty folder, 0700. The caller removes it. Raises as `file`."""
+        place = self.file()
+        place.unlink()
+        place.mkdir(0o700)
+        return place
+
     def close(self) -> None:
         """Remove the folder with what is in it."""
         if self._folder is not None:

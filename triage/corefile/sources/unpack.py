@@ -29,10 +29,11 @@ class Bounds:
 
     largest: int = 64 << 30
     reserve: int = 512 << 20
-    free: Callable[[int], int] = lambda descriptor: _free(descriptor)
+    free: Callable[[int], int] = lambda descriptor: free_bytes(descriptor)
 
 
-def _free(descriptor: int) -> int:
+def free_bytes(descriptor: int) -> int:
+    """What a user may still write to the disk of an open file."""
     found = os.fstatvfs(descriptor)
     return found.f_bavail * found.f_frsize
 
