@@ -32,7 +32,8 @@ from triage.errors import InputError
 from triage.gdb.frames import native_threads
 from triage.gdb.lanes import Lanes
 from triage.gdb.locate import Gdb, find_gdb
-from triage.gdb.session import GdbFailed, GdbSession
+from triage.gdb.session import GdbFailed
+from triage.gdb.sessions import Sessions
 from triage.merge import Merged, Names, merge
 from triage.model import (
     Crash,
@@ -74,11 +75,11 @@ class Pipeline:
         self._settings = settings
         self._finder = Finder(settings.sysroot, settings.debug_dirs, Debuginfod(settings.debuginfod))
         self.gdb: Gdb = find_gdb(settings.gdb)
-        self._session = GdbSession(self.gdb, settings.limits)
+        self._sessions = Sessions(self.gdb, settings.limits)
         self._scratch = Scratch(cache_folder())
         self._bounds = Bounds(settings.limits.largest_core, settings.limits.disk_reserve)
         self._journal = Journal()
-        self._lanes = Lanes(self._session, self._finder, settings.limits, reuse=settings.reuse)
+        self._lanes = Lanes(self._sessions, self._finder, settings.limits, reuse=settings.reuse)
 
     def __enter__(self) -> Pipeline:
         return self
@@ -86,7 +87,7 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._session.close()
+        self._sessions.close()
         self._scratch.close()
 
     @property

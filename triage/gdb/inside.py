@@ -3,7 +3,8 @@
 Defines two commands. Each takes one argument, base64 of a JSON object, and answers with one
 line: the marker, a space, and a JSON object in plain ASCII. One round trip a core.
 
-    triage-load {"executable": PATH | null, "core": PATH, "sysroot": PATH, "debug": "DIR:DIR"}
+    triage-load {"executable": PATH | null, "core": PATH, "sysroot": PATH, "debug": "DIR:DIR",
+                 "libraries": N, "needed": [NAME] | null}
     triage-dump {"inner": N, "outer": N, "walk": N, "others": N, "threads": N, "loop_register": NAME,
                  "unwinding": {"code": […], "rules": […], …} | null,
                  "resume": {"level": N, "registers": {NAME: VALUE}} | null}
@@ -272,20 +273,51 @@ def dump(options):
 
 
 def load(options):
-    """Open a core. The sysroot holds proven files only, so GDB never reads a file of another build."""
-    gdb.execute(f"set sysroot {options['sysroot']}", to_string=True)
-    gdb.execute(f"set debug-file-directory {options['debug']}", to_string=True)
-    if options["executable"] != LOADED.get("executable"):
-        if options["executable"] is None:
-            gdb.execute("file", to_string=True)
-        else:
-            gdb.execute(f"file {options['executable']}", to_string=True)
-        LOADED["executable"] = options["executable"]
+    """Open a core. The sysroot holds proven files only, so GDB never reads a file of another build.
+
+    GDB keeps what it read of a file for as long as any of its inferiors uses the file. So two take
+    turns: the one whose core has more libraries stays as it is, the other opens the next core, and
+    of that only the libraries that are needed. All cores of one GDB are of one executable: with
+    two, GDB 13 and 16 end with an internal error.
+    """
+    if not HELD:
+        gdb.execute(f"set sysroot {options['sysroot']}", to_string=True)
+        gdb.execute(f"set debug-file-directory {options['debug']}", to_string=True)
+    spare = take_spare(options["executable"])
+    needed = options["needed"]
+    if options["libraries"] > max(HELD.values(), default=-1):
+        needed = None
+    HELD[spare] = options["libraries"]
+    gdb.execute("set auto-solib-add " + ("on" if needed is None else "off"), to_string=True)
     gdb.execute(f"core-file {options['core']}", to_string=True)
+    for name in needed or ():
+        gdb.execute("sharedlibrary " + pattern(options["sysroot"] + name), to_string=True)
     return {"loaded": True}
 
 
-LOADED = {}
+def take_spare(executable):
+    """The number of the inferior that may be used for the next core; it is the current one then."""
+    if len(HELD) == 2:
+        spare = min(HELD, key=lambda number: HELD[number])
+        gdb.execute(f"inferior {spare}", to_string=True)
+        return spare
+    if HELD:
+        gdb.execute("add-inferior -no-connection", to_string=True)
+        spare = max(inferior.num for inferior in gdb.inferiors())
+        gdb.execute(f"inferior {spare}", to_string=True)
+    else:
+        spare = gdb.selected_inferior().num
+    if executable is not None:
+        gdb.execute(f"file {executable}", to_string=True)
+    return spare
+
+
+def pattern(name):
+    """A basic regular expression for exactly this name."""
+    return "^" + "".join("\\" + char if char in "\\.[*^$" else char for char in name) + "$"
+
+
+HELD = {}  # inferior number → how many libraries its core has
 UNWINDER = Unwinder()
 gdb.unwinder.register_unwinder(None, UNWINDER, replace=True)
 

@@ -13,11 +13,12 @@ from typing import Any
 
 from triage.config import Limits
 from triage.corefile import CoreFile
-from triage.gdb.session import GdbSession, Target
+from triage.gdb.session import Target
+from triage.gdb.sessions import Sessions
 from triage.gdb.shapes import Shapes
 from triage.model import Unwinding
 from triage.symbols import Finder
-from triage.symbols.proven import proven_files
+from triage.symbols.proven import libraries, proven_files
 from triage.unwind import Bounds, Tables, Walk, walk_threads
 
 _MORE = 16  # what GDB leaves out at the outer end (all that called main) must be in the walk
@@ -29,8 +30,8 @@ _OTHERS_MORE = 1000
 class Lanes:
     """Native stacks, core after core. `tally` counts the lanes: `reused`, `asked`, and `deferred: REASON`."""
 
-    def __init__(self, session: GdbSession, finder: Finder, limits: Limits, *, reuse: bool) -> None:
-        self._session = session
+    def __init__(self, sessions: Sessions, finder: Finder, limits: Limits, *, reuse: bool) -> None:
+        self._sessions = sessions
         self._finder = finder
         self._limits = limits
         self._reuse = reuse
@@ -48,14 +49,15 @@ class Lanes:
         """
         walks = self._walks(core, rules)
         doubt = next((walk.reason for walk in walks if walk.reason is not None), None)
-        known = self._shapes.recall(core, walks) if self._reuse and doubt is None else None
+        known = self._shapes.recall(core, walks, loop_register) if self._reuse and doubt is None else None
         if isinstance(known, dict):
             self.tally["reused"] += 1
             return known
-        resume = self._resume(walks[0]) if walks and walks[0].reason is None else None
-        answer = self._asked(core, rules, loop_register, resume)
+        resume = self._resume(walks[0]) if self._reuse and walks and walks[0].reason is None else None
+        target = self._target(core, walks if self._reuse and doubt is None else None)
+        answer = self._sessions.of(target.executable).examine(target, loop_register, rules, resume)
         if doubt is None and "reduced" not in answer:
-            doubt = self._shapes.learn(core, walks, answer, resumed=resume is not None)
+            doubt = self._shapes.learn(core, walks, loop_register, answer, resumed=resume is not None)
         self.tally["asked" if doubt is None else f"deferred: {doubt}"] += 1
         return answer
 
@@ -72,19 +74,17 @@ class Lanes:
             return None
         return {"level": walk.depth - len(walk.outer), "registers": dict(walk.resume)}
 
-    def _asked(
-        self,
-        core: CoreFile,
-        rules: Unwinding | None,
-        loop_register: str | None,
-        resume: Mapping[str, object] | None,
-    ) -> dict[str, Any]:
+    def _target(self, core: CoreFile, walks: Sequence[Walk] | None) -> Target:
+        """What GDB is to open; with `walks` it reads only the libraries these go through."""
         executable = core.executable
         program = self._finder.locate(executable).file if executable else None
-        target = Target(
+        loaded = libraries(core)
+        addresses = {place.pc for walk in walks or () for place in walk.places}
+        return Target(
             core=core.path,
             executable=program.path if program else None,
             files=proven_files(core, self._finder),
             debug_dirs=self._finder.debug_dirs,
+            named=loaded.named(core),
+            needed=loaded.on(core, addresses) if walks is not None else None,
         )
-        return self._session.examine(target, loop_register, rules, resume)

@@ -69,9 +69,9 @@ class Shapes:
         self._instructions: OrderedDict[Key, str | None] = OrderedDict()
         self._rows = 0
 
-    def recall(self, core: CoreFile, walks: Sequence[Walk]) -> dict[str, Any] | str | None:
+    def recall(self, core: CoreFile, walks: Sequence[Walk], loop_register: str | None) -> dict[str, Any] | str | None:
         """GDB's answer for this core; `None` for a new shape, a clause for one that must be asked again."""
-        place = _Places(core)
+        place = _Places(core, loop_register)
         found: list[_Stack] = []
         for at, walk in enumerate(walks):
             stack = self._stacks.get(place.key(walk, at))
@@ -87,13 +87,21 @@ class Shapes:
         except Unlearnable as reason:
             return str(reason)
 
-    def learn(self, core: CoreFile, walks: Sequence[Walk], answer: dict[str, Any], *, resumed: bool) -> str | None:
+    def learn(
+        self,
+        core: CoreFile,
+        walks: Sequence[Walk],
+        loop_register: str | None,
+        answer: dict[str, Any],
+        *,
+        resumed: bool,
+    ) -> str | None:
         """Keep what GDB answered; returns why it cannot be kept, if so.
 
         `resumed` tells that GDB did not see the frames between the inner and the outer ones: the
         depth in `answer` is corrected for frames that exist in debug information only.
         """
-        place = _Places(core)
+        place = _Places(core, loop_register)
         try:
             if len(answer["threads"]) != len(walks):
                 raise Unlearnable("GDB shows another number of threads than the core")
@@ -126,8 +134,9 @@ class Shapes:
 class _Places:
     """Addresses of one core, each put into its build."""
 
-    def __init__(self, core: CoreFile) -> None:
+    def __init__(self, core: CoreFile, loop_register: str | None) -> None:
         self.core = core
+        self._loop_register = loop_register
         self._spots: dict[int, Spot] = {}
         self._keys: dict[int, Key] = {}
         self._bases = {(module.path, module.build_id): module.base for module in core.modules}
@@ -150,7 +159,7 @@ class _Places:
         """The shape of the thread at that place in the core's list."""
         if at not in self._keys:
             frames = tuple((self.spot(place.pc), place.signal, place.vouched) for place in walk.places)
-            self._keys[at] = (at == 0, walk.depth > len(walk.places), len(walk.inner), *frames)
+            self._keys[at] = (at == 0, self._loop_register, walk.depth > len(walk.places), len(walk.inner), *frames)
         return self._keys[at]
 
     def instruction(self) -> tuple[Spot | None, bytes | None]:
