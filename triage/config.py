@@ -35,6 +35,7 @@ class Settings:
     debug_dirs: tuple[Path, ...] = ()
     gdb: str | None = None
     values: bool = False
+    reuse: bool = True
     debuginfod: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 

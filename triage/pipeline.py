@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from triage import clock, redact
-from triage.cluster.signature import sign
+from triage.cluster.signature import signature_of
 from triage.config import Settings, cache_folder
 from triage.corefile import CoreFile, notes, open_core
 from triage.corefile.fault import refused
@@ -30,8 +30,10 @@ from triage.corefile.sources.unpack import Bounds
 from triage.diagnose import Case, diagnose
 from triage.errors import InputError
 from triage.gdb.frames import native_threads
+from triage.gdb.lanes import Lanes
 from triage.gdb.locate import Gdb, find_gdb
-from triage.gdb.session import GdbFailed, GdbSession, Target
+from triage.gdb.session import GdbFailed
+from triage.gdb.sessions import Sessions
 from triage.merge import Merged, Names, merge
 from triage.model import (
     Crash,
@@ -50,13 +52,12 @@ from triage.model import (
     Symbols,
     Thread,
 )
-from triage.runtimes import detect
+from triage.runtimes import detect, hint
 from triage.runtimes.protocol import Reading, nowhere
 from triage.symbols import Finder
 from triage.symbols.abort import abort_message
 from triage.symbols.debuginfod import Debuginfod
 from triage.symbols.flips import flips
-from triage.symbols.proven import proven_files
 from triage.text import size
 from triage.wire import crash_from_json
 
@@ -74,10 +75,11 @@ class Pipeline:
         self._settings = settings
         self._finder = Finder(settings.sysroot, settings.debug_dirs, Debuginfod(settings.debuginfod))
         self.gdb: Gdb = find_gdb(settings.gdb)
-        self._session = GdbSession(self.gdb, settings.limits)
+        self._sessions = Sessions(self.gdb, settings.limits)
         self._scratch = Scratch(cache_folder())
         self._bounds = Bounds(settings.limits.largest_core, settings.limits.disk_reserve)
         self._journal = Journal()
+        self._lanes = Lanes(self._sessions, self._finder, settings.limits, reuse=settings.reuse)
 
     def __enter__(self) -> Pipeline:
         return self
@@ -85,8 +87,13 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._session.close()
+        self._sessions.close()
         self._scratch.close()
+
+    @property
+    def lanes(self) -> Mapping[str, int]:
+        """By which lane the native stacks came: `reused`, `asked` (GDB), `deferred: WHY` (GDB, every time)."""
+        return self._lanes.tally
 
     def triage(self, path: Path, trust: Trust | None = None) -> Outcome:
         """Triage the core in one input. Never raises for what the file holds: a refusal is an outcome too.
@@ -99,9 +106,8 @@ class Pipeline:
                 opened(path, self._scratch, whose, self._bounds, self._journal) as source,
                 open_core(source.file) as core,
             ):
-                crash = _Examination(
-                    core, path, source, self._settings, self._finder_for(source), self._session
-                ).run()
+                finder, lanes = self._finding(source)
+                crash = _Examination(core, path, source, self._settings, finder, lanes, self.gdb).run()
                 if source.record is not None:
                     crash = _recorded(source.record, crash)
         except InputError as error:
@@ -109,11 +115,12 @@ class Pipeline:
             return Outcome(core=str(path), status=Status.ERROR, failure=Failure(code=error.code, message=message))
         return Outcome(core=str(path), status=crash.status, crash=crash)
 
-    def _finder_for(self, source: Opened) -> Finder:
-        """Where the input brought its files along, they come first."""
+    def _finding(self, source: Opened) -> tuple[Finder, Lanes]:
+        """What finds files and walks stacks; where the input brought its files along, they come first."""
         if source.sysroot is None or source.debug_dir is None:
-            return self._finder
-        return Finder(source.sysroot, (source.debug_dir, *self._settings.debug_dirs))
+            return self._finder, self._lanes
+        finder = Finder(source.sysroot, (source.debug_dir, *self._settings.debug_dirs))
+        return finder, Lanes(self._sessions, finder, self._settings.limits, reuse=self._settings.reuse)
 
     @property
     def finder(self) -> Finder:
@@ -135,7 +142,14 @@ class _Examination:
     """One core on its way through the rooms."""
 
     def __init__(
-        self, core: CoreFile, path: Path, source: Opened, settings: Settings, finder: Finder, session: GdbSession
+        self,
+        core: CoreFile,
+        path: Path,
+        source: Opened,
+        settings: Settings,
+        finder: Finder,
+        lanes: Lanes,
+        gdb: Gdb,
     ) -> None:
         self._core = core
         self._path = path
@@ -143,7 +157,8 @@ class _Examination:
         self._limits = settings.limits
         self._values = settings.values
         self._finder = finder
-        self._session = session
+        self._lanes = lanes
+        self._gdb = gdb
         self._watch = clock.Stopwatch()
         self._warnings: list[str] = []
         self._partial = False
@@ -162,16 +177,11 @@ class _Examination:
         findings: tuple[Finding, ...] = self._stage(
             "diagnose", lambda: self._diagnose(crashed, reading, modules, at), ()
         )
-        builds = {module.path: module.build_id for module in modules}
-        overflow = any(finding.rule == "stack-overflow" for finding in findings)
-        signature: Signature | None = self._stage(
-            "sign", lambda: sign(core.id, core.notes.signal, crashed, builds, overflow=overflow), None
-        )
         said = core.arguments or self._source.origin.arguments
         arguments: tuple[str, ...] = self._stage("arguments", lambda: redact.command_line(said), ())
         executable, process = core.executable, core.notes.process
         origin = replace(self._source.origin, arguments=())
-        return Crash(
+        crash = Crash(
             id=core.id,
             core=str(self._path),
             status=Status.PARTIAL if self._partial else Status.OK,
@@ -186,12 +196,17 @@ class _Examination:
             threads=merged,
             modules=modules,
             findings=findings,
-            signature=signature,
             registers=registers,
             instruction=instruction,
             fault=at[1],
             origin=origin,
-            gdb=self._session.gdb.version_text,
+            gdb=self._gdb.version_text,
+        )
+        signature: Signature | None = self._stage("sign", lambda: signature_of(crash), None)
+        return replace(
+            crash,
+            signature=signature,
+            status=Status.PARTIAL if self._partial else Status.OK,
             warnings=tuple(dict.fromkeys(self._warnings)),
             timing=self._watch.laps,
         )
@@ -262,26 +277,21 @@ class _Examination:
             self._warn(found)
             return None
         if found is None:
+            looks = hint(self._core)
+            self._warnings.extend([looks] if looks else [])
             return None
         reading = found.read()
+        self._warnings.extend(reading.hints)  # nothing of the core is missing for these
         for warning in reading.warnings:
             self._warn(warning)
         return reading
 
     def _native(self, reading: Reading | None) -> tuple[tuple[NativeThread, ...], dict[str, int], str | None]:
         core = self._core
-        executable = core.executable
-        program = self._finder.locate(executable).file if executable else None
-        target = Target(
-            core=core.path,
-            executable=program.path if program else None,
-            files=proven_files(core, self._finder),
-            debug_dirs=self._finder.debug_dirs,
-        )
         rules = reading.unwinding if reading is not None else None
         register = reading.loop_registers.get(core.machine or "") if reading is not None else None
         try:
-            answer = self._session.examine(target, register, rules)
+            answer = self._lanes.answer(core, rules, register)
         except GdbFailed as error:
             self._warn(f"{error.message}; only the innermost native frame is known")
             return self._from_notes()

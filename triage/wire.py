@@ -25,6 +25,7 @@ from triage.model import (
     MemoryUse,
     Module,
     Outcome,
+    Regrouping,
     Request,
     Runtime,
     Signal,
@@ -92,6 +93,20 @@ def decision_to_json(decision: Decision) -> Json:
     }
 
 
+def regrouping_to_json(change: Regrouping) -> Json:
+    """A merge or a split: who made it, when, and whether it was taken back."""
+    return {
+        "number": change.number,
+        "kind": change.kind,
+        "cluster": change.cluster,
+        "target": change.target,
+        "by": change.by,
+        "why": change.why,
+        "time": _maybe(_moment_to_json, change.time),
+        "undone": _maybe(_moment_to_json, change.undone),
+    }
+
+
 def crash_row_to_json(row: CrashRow) -> Json:
     """A crash as lists show it; the names mean what they mean in the crash object."""
     return {
@@ -131,6 +146,8 @@ def crash_to_json(crash: Crash) -> Json:
         "signature": signature.key if signature else None,
         "signature_title": signature.title if signature else None,
         "signature_steps": list(signature.steps) if signature else [],
+        "signature_aliases": list(signature.aliases) if signature else [],
+        "markers": list(signature.markers) if signature else [],
         "cluster": crash.cluster,
         "registers": {name: hex(value) for name, value in crash.registers.items()},
         "instruction": crash.instruction,
@@ -189,6 +206,8 @@ def _signature_from_json(crash: Mapping[str, Any]) -> Signature | None:
         key=crash["signature"],
         title=crash["signature_title"],
         steps=tuple(crash["signature_steps"]),
+        aliases=tuple(crash.get("signature_aliases", ())),
+        markers=tuple(crash.get("markers", ())),
     )
 
 

@@ -35,7 +35,7 @@ def main() -> int:
         alone = _batch(folder / "alone.db", cores)
         alone.wait()
         expected = _content(folder / "alone.db")
-        choice, kills, fresh, bad = random.Random(7), 0, 0, []  # noqa: S311
+        choice, kills, fresh, bad = random.Random(7), 0, 0, []
         store = folder / "killed-0.db"
         for number in range(rounds):
             process = _batch(store, cores)

@@ -12,8 +12,8 @@ from tests.lab.suites import CannotMake
 SOURCE = FIXTURES.parent / "ext" / "faulty.c"
 
 
-def build(target: Path, version: tuple[int, int], *flags: str) -> Path:
-    """Compile fixtures/ext/faulty.c for a PHP version; the file lands at `target`.
+def build(target: Path, version: tuple[int, int], *flags: str, source: Path = SOURCE) -> Path:
+    """Compile an extension (fixtures/ext/faulty.c) for a PHP version; the file lands at `target`.
 
     Raises:
         CannotMake: without a compiler or without headers of that version.
@@ -32,7 +32,7 @@ def build(target: Path, version: tuple[int, int], *flags: str) -> Path:
         *include,
         "-o",
         str(target),
-        str(SOURCE),
+        str(source),
     ]
     try:
         done = subprocess.run(argv, capture_output=True, timeout=300, check=False)

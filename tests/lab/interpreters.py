@@ -32,8 +32,8 @@ class Release:
 
     @property
     def version(self) -> tuple[int, int]:
-        """`(3, 13)` for a program whose name ends in `3.13`."""
-        major, _, minor = self.program.rpartition("/")[2].lstrip("abcdefghijklmnopqrstuvwxyz").partition(".")
+        """`(3, 13)` for `python3.13`."""
+        major, _, minor = self.name.lstrip("abcdefghijklmnopqrstuvwxyz").partition(".")
         return int(major), int(minor)
 
 
@@ -47,6 +47,19 @@ PYTHONS = (
     _python("trixie", "3.13", "libffi8"),
     _python("sid", "3.14", "libffi8"),
     _python("sid", "3.15", "libffi8", "libzstd1"),
+)
+
+
+PERLS = tuple(
+    Release(f"perl{version}", suite, "/usr/bin/perl", ("libc6", "libcrypt1", "perl-base"))
+    for suite, version in (("bullseye", "5.32"), ("trixie", "5.40"), ("sid", "5.42"))
+)
+
+
+_RUBY = ("libc6", "libgcc-s1", "zlib1g", "libgmp10", "libcrypt1", "libyaml-0-2")
+RUBIES = tuple(
+    Release(f"ruby{version}", suite, f"/usr/bin/ruby{version}", (*_RUBY, f"ruby{version}", f"libruby{version}"))
+    for suite, version in (("bookworm", "3.1"), ("trixie", "3.3"))
 )
 
 
@@ -99,5 +112,5 @@ def ensure(release: Release) -> Program:
 
 
 if __name__ == "__main__":
-    for each in PYTHONS:
+    for each in (*PYTHONS, *PERLS, *RUBIES):
         print(each.name, ensure(each).root, file=sys.stderr)

@@ -27,6 +27,9 @@ _TOP = 1 << 64
 _NEAR = 65536
 _ACCESS = re.compile(r"Invalid (read|write) of size (\d+)")
 _ADDRESS = re.compile(r"^ *(?:Address|at address) 0x([0-9a-fA-F]+)", re.M)
+# A mapping that is there but may not be used so: valgrind does not say whether it was a read or a write.
+_REFUSED = re.compile(r"Bad permissions for mapped region at address 0x([0-9a-fA-F]+)")
+_FORBIDDEN = "refused"
 _HEAP = re.compile(r"Address 0x\w+ is (\d.*(?:free'd|alloc'd))")
 
 
@@ -68,6 +71,9 @@ def fatal(log: str) -> Fatal | None:
         return Fatal("jump", address=at, heap=heap)
     if found:
         return Fatal(found[1], int(found[2]), at, heap)
+    refused = _REFUSED.search(text)
+    if refused:
+        return Fatal(_FORBIDDEN, address=int(refused[1], 16), heap=heap)
     signal = re.search(r"default action of signal (\d+)", text)
     return Fatal(f"signal {signal[1]}" if signal else "died", heap=heap)
 
@@ -90,6 +96,8 @@ def ours(crash: Crash) -> Fatal:
 
 def agree(mine: Fatal, other: Fatal) -> bool:
     """Whether the two describe one access. Addresses count where they do not depend on the heap."""
+    if other.kind == _FORBIDDEN:
+        return mine.kind in ("read", "write", "read and write") and not _near(mine)
     if mine.kind != other.kind:
         return False
     if mine.size is not None and other.size is not None and mine.size != other.size:

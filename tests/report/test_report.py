@@ -65,12 +65,12 @@ class Machine:
     def news(self, *arguments: str, at: datetime = NOW) -> dict[str, list[str]]:
         """Cluster signatures by kind."""
         text = self.report("--json", *arguments, at=at).stdout
-        found = json.loads(text) if text else {"new": [], "regressed": [], "spiking": [], "awake": []}
+        found = json.loads(text) if text else {}
         kinds = ("new", "regressed", "spiking", "awake")
         assert isinstance(found, dict)
         return {
             kind: [item["cluster"]["signature"].removeprefix("v1:") for item in found[kind]]
-            for kind in kinds if found[kind]
+            for kind in kinds if found.get(kind)
         }  # fmt: skip
 
 

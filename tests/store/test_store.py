@@ -11,7 +11,7 @@ from sqlalchemy import event, text, update
 
 from triage.errors import TriageError, UsageError
 from triage.model import Cluster, Crash, CrashRow, Decision, Outcome, Signature, State, Status
-from triage.store import InputStamp, Store, open_store, writes
+from triage.store import InputStamp, Store, book, open_store, writes
 from triage.store.tables import crashes
 
 from .samples import STAMP, START, at, crash, failed, triaged
@@ -248,7 +248,7 @@ def test_listing_takes_as_many_statements_for_many_clusters_as_for_one(sqlite_ur
 
 
 def test_ids_grow_when_their_first_digits_meet(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writes, "digest", lambda text: "abcdef" + sha256(text.encode()).hexdigest()[6:])
+    monkeypatch.setattr(book, "digest", lambda text: "abcdef" + sha256(text.encode()).hexdigest()[6:])
     keys = ["v1:one", "v1:two"]
     for number, key in enumerate(keys):
         store.save(triaged(crash(f"aa0{number}", key=key)), STAMP)

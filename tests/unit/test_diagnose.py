@@ -187,7 +187,7 @@ def test_a_null_pointer_whole() -> None:
                     "rax = 0x0",
                 ),
                 explanation='NULL stands for "nothing there", as null does in PHP. C code took it for the address of '
-                "something and used a place 24 bytes into it. In PHP that is an Error you can catch; in C it "
+                "something and used a place 24 bytes into it. In PHP that is an error you can catch; in C it "
                 "ends the "
                 "process. That an empty reference was used is certain; why it was empty is not in the core: mostly a "
                 "case that the code did not think of, rarely memory that was damaged before.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -33,10 +33,12 @@ from triage.wire import outcome_to_json
     "--max-core", type=ByteCount(), metavar="SIZE", help="Largest core to unpack, such as 20G (default 64G)."
 )
 @click.option("--kernel-log", is_flag=True, help="Also take crashes without a core from the kernel's own log.")
+@click.option("--no-reuse", is_flag=True,
+              help="Ask GDB for every core, even for a stack it has seen before.")  # fmt: skip
 @options
 def command(
-    paths: tuple[Path, ...], owners: tuple[str, ...], max_core: int | None,
-    kernel_log: bool, chosen: Chosen,  # noqa: FBT001
+    paths: tuple[Path, ...], owners: tuple[str, ...], max_core: int | None, chosen: Chosen,
+    *, kernel_log: bool, no_reuse: bool,
 ) -> None:  # fmt: skip
     """Triage every core under PATH… into the store.
 
@@ -52,6 +54,7 @@ def command(
     if not paths and not kernel_log:
         raise UsageError("no PATH is given", help="Name files, folders or quoted patterns, or use --kernel-log.")
     trust = Trust(frozenset(user_id(name) for name in owners))
+    chosen = replace(chosen, settings=replace(chosen.settings, reuse=not no_reuse))
     if not chosen.json and not chosen.terminal:
         print("status\tcrash\tcluster\tcore\twhat")
     tally = run(paths, chosen, lambda outcome: _report(outcome, chosen), trust, kernel_log=kernel_log)
@@ -127,7 +130,20 @@ def run(
         for outcome, known in _from_logs(said, store, chosen):  # after the cores, which say more
             tally.add(outcome, known=known)
             report(outcome)
+        if chosen.verbose:
+            chosen.say(_lanes(pipeline.lanes))
     return tally
+
+
+def _lanes(tally: Mapping[str, int]) -> str:
+    """Where the native frames came from, one line a lane."""
+    lines = [
+        f"native frames: {tally.get('reused', 0)} reused from an equal stack, {tally.get('asked', 0)} asked of GDB"
+    ]
+    for lane, count in sorted(tally.items()):
+        if lane.startswith("deferred: "):
+            lines.append(f"  {count} left to GDB: {lane.removeprefix('deferred: ')}")
+    return "\n".join(lines)
 
 
 def _from_logs(said: list[Said], store: Store, chosen: Chosen) -> Iterator[tuple[Outcome, bool]]:

@@ -6,6 +6,7 @@ import click
 
 from triage import clock
 from triage.cli.common import Chosen, keys_option, options, print_json, print_rows
+from triage.cli.explaining import explain, print_changes
 from triage.model import Cluster
 from triage.query import parse_query
 from triage.text import clean
@@ -19,9 +20,14 @@ _NONE_MATCH = "No cluster matches. `triage clusters --keys` lists what can be as
 
 @click.command()
 @click.argument("query", nargs=-1)
+@click.option("--explain", "pair", nargs=2, metavar="A B", help="Why two clusters or crashes are together or apart.")
+@click.option("--changes", is_flag=True, help="List the merges and splits.")
+@click.option("--undo", type=int, metavar="NUMBER", help="Take a merge or a split back.")
 @keys_option
 @options
-def command(query: tuple[str, ...], chosen: Chosen) -> None:
+def command(
+    query: tuple[str, ...], chosen: Chosen, *, pair: tuple[str, str] | None, changes: bool, undo: int | None
+) -> None:
     """List the clusters that QUERY selects, the one seen last first.
 
     \b
@@ -29,8 +35,17 @@ def command(query: tuple[str, ...], chosen: Chosen) -> None:
     triage clusters ext:redis last:7d sort:n   with that extension, in the last week, most first
     triage clusters --keys                     all keys and what they mean
     """
+    if pair is not None:
+        explain(pair, chosen)
+        return
     wanted = parse_query(" ".join(query))
     with chosen.open_store() as store:
+        if undo is not None:
+            print_changes([store.undo_regrouping(undo)], chosen)
+            return
+        if changes:
+            print_changes(store.regroupings(), chosen)
+            return
         clusters = store.clusters(wanted)
     if chosen.json:
         print_json([cluster_to_json(cluster) for cluster in clusters])

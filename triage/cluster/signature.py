@@ -1,28 +1,40 @@
-"""Signature v1: which crashes count as the same.
+"""Signature v2: the exact keys under which equal crashes meet.
 
-The key holds, in order: the signal; the native frames above the first script code, without the
+`key` holds, in order: the signal; the native frames above the first script code, without the
 machinery that is on every stack; and the innermost script frame, the point where the script
 entered native code. A stack overflow is known by the functions that call each other, since
 where exactly the stack ran out is chance. A frame nobody can name is never a reason to call two
 crashes equal: when nothing nameable is left, the key is the crash's own.
+
+`aliases` are rungs of the same ladder: the very instructions of one build, which are the same with
+symbols and without; and the native names alone, where there are enough of them. A cluster owns every
+key its crashes came with, so two crashes meet where any rung of the one is a rung of the other.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from triage.cluster.normalize import function_name, module_name, words
-from triage.model import Frame, Signal, Signature, Thread
+from triage import lists
+from triage.cluster.shape import FILE_CODE, NATIVE, Shape, Step, read, script_name
+from triage.model import Crash, Frame, Signal, Signature, Thread
 
-VERSION = "v1"
+VERSION = "v2"
+LISTS = ("abort.txt", "allocator.txt", "collector.txt", "helpers.txt", "machinery.txt", "markers.txt", "modules.txt",
+         "rewrites.txt", "shutdown.txt", "system.txt")  # fmt: skip
 _NATIVE_FRAMES = 5
-_CYCLE_FRAMES = 60
+_HELPER_FRAMES = 3
+_ENOUGH_NAMES = 3
+_ADDRESSES = 8
 _LONGEST = 400
-_GENERATED = re.compile(r"sub_[0-9a-f]+")
-_FILE_CODE = frozenset({"{main}", "<module>", "include", "include_once", "require", "require_once", "eval"})
+
+
+def rules() -> str:
+    """What the keys depend on beside the crash: the rules' version and the lists, the user's included."""
+    return f"{VERSION}-{lists.fingerprint(__package__ or '', *LISTS)}"
 
 
 def sign(
@@ -38,20 +50,79 @@ def sign(
     `builds` gives each module's build-id by path; `overflow` says the stack was exhausted;
     `crash_id` makes the key unique when the stack offers nothing to compare.
     """
-    frames = thread.frames if thread else ()
+    shape = read(thread, builds, overflow=overflow)
     name = signal.name if signal else "no signal"
     if overflow:
-        return _recursion(crash_id, frames, name, builds)
-    steps: list[str] = []
-    native = _fold(_native(frames, builds, steps))[:_NATIVE_FRAMES]
-    script = [frame for frame in frames if _is_script(frame) and frame.function is not None]
-    parts = [*native, *(_script_part(frame) for frame in script[:1])]
+        return _recursion(crash_id, shape, name)
+    entered = next((at for at, step in enumerate(shape.steps) if step.kind != NATIVE), len(shape.steps))
+    native = _telling(shape.steps[:entered])
+    script = shape.steps[entered : entered + 1]
+    parts = [_part(step) for step in (*native, *script)]
+    if script and not native:
+        parts = [_died_in(script[0], shape.heap)]
+    if not parts and shape.heap:
+        parts = [f"allocator|{shape.heap}"]
     if not parts:
-        steps.append("no frame has a name: the key is this crash's own")
-        return Signature(
-            key=f"{VERSION}:{name}:unknown:{crash_id}", title=f"{name} at an unknown place", steps=tuple(steps)
-        )
-    return Signature(key=_key(name, parts), title=_title(name, native, script), steps=tuple(steps))
+        steps = (*shape.why, "no frame has a name: the key is this crash's own")
+        return Signature(key=f"{VERSION}:{name}:unknown:{crash_id}", title=f"{name} at an unknown place",
+                         steps=steps, markers=_markers(shape))  # fmt: skip
+    shown = [frame for frame in (thread.frames if thread else ()) if frame.kind not in ("native", "gap")]
+    return Signature(
+        key=_key(name, parts),
+        title=_title(name, native, [frame for frame in shown if frame.function is not None], shape.heap),
+        steps=shape.why,
+        aliases=tuple(_aliases(name, shape, native)),
+        markers=_markers(shape),
+    )
+
+
+def signature_of(crash: Crash) -> Signature:
+    """The signature of a whole crash record, as its triage gave it or newer rules give it."""
+    signature = sign(crash.id, crash.signal, crash.crashed_thread, builds_of(crash), overflow=is_overflow(crash))
+    told = {marker for finding in crash.findings for marker in _marked(finding.rule)}
+    frames = crash.crashed_thread.frames if crash.crashed_thread else ()
+    if frames and "jit" in (frames[0].note or "").split(", "):
+        told.add("in-jit")
+    return replace(signature, markers=tuple(sorted({*signature.markers, *told})))
+
+
+def _marked(rule: str) -> Iterable[str]:
+    rewrites = lists.rewrites(__package__ or "", "markers.txt")
+    return (marker for pattern, marker in rewrites if pattern.fullmatch(rule))
+
+
+def builds_of(crash: Crash) -> dict[str, str | None]:
+    """Each module's build-id, by path."""
+    return {module.path: module.build_id for module in crash.modules}
+
+
+def is_overflow(crash: Crash) -> bool:
+    """Whether the stack was exhausted."""
+    return any(finding.rule == "stack-overflow" for finding in crash.findings)
+
+
+def _telling(steps: Sequence[Step]) -> list[Step]:
+    """The native steps of the key: five that count, and few of the helpers before them."""
+    kept: list[Step] = []
+    for step in steps:
+        if sum(not other.helper for other in kept) == _NATIVE_FRAMES:
+            break
+        if not step.helper or sum(other.helper for other in kept) < _HELPER_FRAMES:
+            kept.append(step)
+    return kept
+
+
+def _aliases(signal: str, shape: Shape, native: Sequence[Step]) -> Iterable[str]:
+    if shape.places:
+        yield _key(signal, ["at", *shape.places[:_ADDRESSES]])
+    names = [step for step in native if step.name is not None and not step.helper]
+    if len(names) >= _ENOUGH_NAMES and len(names) == sum(not step.helper for step in native):
+        yield _key(signal, ["native", *(_part(step) for step in native)])
+
+
+def _markers(shape: Shape) -> tuple[str, ...]:
+    heap = (f"heap:{shape.heap}",) if shape.heap else ()
+    return (*sorted(shape.markers), *heap)
 
 
 def _key(signal: str, parts: Iterable[str]) -> str:
@@ -62,111 +133,47 @@ def _key(signal: str, parts: Iterable[str]) -> str:
     return f"{key[:_LONGEST]}~{digest}"
 
 
-def _is_script(frame: Frame) -> bool:
-    return frame.kind not in ("native", "gap")
+def _part(step: Step) -> str:
+    if step.kind != NATIVE:
+        return f"{step.module}:{step.name}"
+    if step.name is not None:
+        return f"{step.module}!{step.name}"
+    build, _, start = (step.function or "").partition(":")
+    return f"{step.module}!sub_{start}@{build}"
 
 
-def _recursion(crash_id: str, frames: Sequence[Frame], signal: str, builds: Mapping[str, str | None]) -> Signature:
-    """The functions that recur on the inner stretch of the stack, each once, in no order.
+def _died_in(script: Step, heap: str | None) -> str:
+    """The key of a crash without native frames that count: in the allocator, or in the interpreter's loop."""
+    if heap is not None:
+        return f"allocator|{_part(script)}"
+    return f"{_part(script)}#{script.opcode}" if script.opcode else _part(script)
 
-    What is there once is the leaf where the stack happened to run out.
-    """
-    inner = frames[:_CYCLE_FRAMES]
-    named = [frame for frame in inner if _is_script(frame) and frame.function is not None]
-    kept = _recurring(_script_part(frame) for frame in named)
-    script = {_script_part(frame): script_name(frame) for frame in named if _script_part(frame) in kept}
-    steps: tuple[str, ...] = ("the stack was exhausted: the functions that call each other are the key",)
+
+def _recursion(crash_id: str, shape: Shape, signal: str) -> Signature:
+    script = [step for step in shape.steps if step.kind != NATIVE]
+    native = [step for step in shape.steps if step.kind == NATIVE]
+    if not script and not native:
+        key = f"{VERSION}:{signal}:stack-overflow:unknown:{crash_id}"
+        return Signature(key=key, title="stack overflow in unnamed functions", steps=shape.why,
+                         markers=_markers(shape))  # fmt: skip
     if not script:
-        native = sorted(_recurring(_native(inner, builds, [])))
-        if not native:
-            key = f"{VERSION}:{signal}:stack-overflow:unknown:{crash_id}"
-            return Signature(key=key, title="stack overflow in unnamed functions", steps=steps)
-        title = _place(native)
-        return Signature(key=_key(signal, ["stack-overflow", *native]), title=f"stack overflow in {title}",
-                         steps=steps)  # fmt: skip
-    # Script code before built-in functions, whichever of them the stack happened to run out in.
-    built_in = {_script_part(frame) for frame in named if frame.file is None}
-    shown = [script[part] for part in sorted(script, key=lambda part: (part in built_in, part))]
+        parts = sorted(map(_part, native))
+        title = f"stack overflow in {_place(sorted(native, key=_part))}"
+        return Signature(key=_key(signal, ["stack-overflow", *parts]), title=title, steps=shape.why,
+                         markers=_markers(shape))  # fmt: skip
+    shown = [step.name or "" for step in script]
     more = f" and {len(shown) - 2} more" if len(shown) > 2 else ""
     return Signature(
-        key=_key(signal, ["stack-overflow", *sorted(script)]),
+        key=_key(signal, ["stack-overflow", *sorted(map(_part, script))]),
         title=f"stack overflow ◂ {' ⇄ '.join(shown[:2])}{more}",
-        steps=steps,
+        steps=shape.why,
+        markers=_markers(shape),
     )
 
 
-def _recurring(parts: Iterable[str]) -> set[str]:
-    """The parts that are there more than once; all of them when none is."""
-    counts = Counter(parts)
-    return {part for part, count in counts.items() if count > 1} or set(counts)
-
-
-def _native(frames: Iterable[Frame], builds: Mapping[str, str | None], steps: list[str]) -> list[str]:
-    """The telling native frames inside of the first script frame, as `module!function`."""
-    kept: list[str] = []
-    for frame in frames:
-        if frame.kind == "gap" and " script frames" not in (frame.note or ""):
-            continue  # only native frames are missing: what follows is still inside of the script's frame
-        if frame.kind != "native":
-            break
-        part, reason = _judge(frame, builds)
-        if part is not None:
-            kept.append(part)
-        steps.append(f"{'kept' if part else 'left out'} {frame.function or 'unnamed frame'}: {reason}")
-    return kept
-
-
-def _judge(frame: Frame, builds: Mapping[str, str | None]) -> tuple[str | None, str]:
-    if frame.function is None or frame.module is None:
-        return None, "it has no name, so it cannot make two crashes equal"
-    name, module = function_name(frame.function), module_name(frame.module)
-    if name in words("machinery.txt") or f"{module}!{name}" in words("machinery.txt"):
-        return None, "machinery that is on every stack"
-    if name in words("abort.txt"):
-        return None, "the way a program ends itself, not the reason"
-    if frame.note == "signal handler":
-        return None, "a signal handler"
-    if _GENERATED.fullmatch(name):
-        if builds.get(frame.module) is None:
-            return None, "an address in a build nobody knows, so it cannot make two crashes equal"
-        # The number is an address, which means something in this one build only.
-        return f"{module}!{name}@{str(builds[frame.module])[:12]}", "tells where it died"
-    return f"{module}!{name}", "tells where it died"
-
-
-def _fold(parts: Sequence[str]) -> list[str]:
-    """Repeats of a frame or of a cycle of up to four frames shown once: depth is no identity."""
-    folded = list(parts)
-    for length in range(1, 5):
-        at = 0
-        while at + 2 * length <= len(folded):
-            if folded[at : at + length] == folded[at + length : at + 2 * length]:
-                del folded[at + length : at + 2 * length]
-            else:
-                at += 1
-    return folded
-
-
-def _script_part(frame: Frame) -> str:
-    name = script_name(frame)
-    if frame.function is None or frame.function in _FILE_CODE:
-        return f"{frame.kind}:{name}@{_file_name(frame.file)}"
-    return f"{frame.kind}:{name}"
-
-
-def _file_name(path: str | None) -> str:
-    return (path or "?").rsplit("/", 1)[-1]
-
-
-def script_name(frame: Frame) -> str:
-    """`Class::method`, a function's name, or `{main}`."""
-    name = frame.function or "unreadable frame"
-    return f"{frame.class_name}::{name}" if frame.class_name else name
-
-
-def _title(signal: str, native: Sequence[str], script: Sequence[Frame]) -> str:
+def _title(signal: str, native: Sequence[Step], script: Sequence[Frame], heap: str | None) -> str:
     """For people: where it died ◂ the built-in function it was in ◂ the script code that called it."""
-    place = _place(native)
+    place = _place(native) or heap
     chain = [place] if place else []
     if script and script[0].file is None:
         built_in = script_name(script[0])
@@ -180,11 +187,11 @@ def _title(signal: str, native: Sequence[str], script: Sequence[Frame]) -> str:
     return " ◂ ".join(chain) if len(chain) > 1 else f"{signal} in {chain[0]}"
 
 
-def _place(native: Sequence[str]) -> str | None:
+def _place(native: Sequence[Step]) -> str | None:
     if not native:
         return None
-    name = native[0].split("!", 1)[1]
-    return native[0].split("@", 1)[0] if name.startswith("sub_") else name
+    step = native[0]
+    return step.name if step.name is not None else f"{step.module}!sub_{(step.function or '').partition(':')[2]}"
 
 
 def _stands_for(place: str, built_in: str) -> bool:
@@ -198,6 +205,6 @@ def _stands_for(place: str, built_in: str) -> bool:
 
 
 def _entered(script: Frame) -> str:
-    if script.function is None or script.function in _FILE_CODE:
-        return f"{script_name(script)} in {_file_name(script.file)}"
+    if script.function is None or script.function in FILE_CODE:
+        return f"{script_name(script)} in {(script.file or '?').rsplit('/', 1)[-1]}"
     return f"{script_name(script)}()"

@@ -16,6 +16,7 @@ from triage.corefile.memory import CoreMemory
 from triage.corefile.notes import FileMapping
 
 AT_PHDR, AT_ENTRY, AT_EXECFN, AT_SYSINFO_EHDR = 3, 9, 31, 33
+_PAGE = 4096
 DELETED = " (deleted)"
 VDSO = "[vdso]"
 
@@ -79,8 +80,11 @@ def _read_module(memory: CoreMemory, path: str, start: int, end: int) -> MappedM
     base = start - (min(load.address for load in loads) & ~0xFFF)
     last = max(load.address + load.memory_size for load in loads)
     plain, deleted = (path[: -len(DELETED)], True) if path.endswith(DELETED) else (path, False)
-    # .bss may reach past the last file-backed page, so the file's own headers decide the end.
-    true_end = max(end, min(base + last, end + (1 << 32)))
+    # .bss may reach past the last file-backed page, and parts of the file may be mapped once more elsewhere (V8 does
+    # so with its code), so the file's own headers decide the end.
+    true_end = min(base + last, end + (1 << 32))
+    if true_end < end:
+        true_end = min(end, (true_end + _PAGE - 1) // _PAGE * _PAGE)
     return MappedModule(plain, start, true_end, base, _build_id(memory, segments, base), deleted)
 
 

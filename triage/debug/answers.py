@@ -8,6 +8,7 @@ from functools import cached_property
 from triage.debug.guide import Guide, Question
 from triage.debug.opened import Opened
 from triage.errors import TriageError
+from triage.model.words import LANGUAGES
 from triage.report.stack import frame_name, frame_place
 from triage.runtimes.protocol import Inspection, nowhere
 from triage.text import clean
@@ -27,8 +28,11 @@ class Answers:
         """All commands by their full name, `php-bt` to `php-why`."""
         interpreter = self._opened.interpreter
         name = interpreter.name if interpreter is not None else "php"
+        language = LANGUAGES.get(name, name)
         found = {
-            f"{name}-bt": Inspection("", "native and PHP frames in one stack, PHP frames numbered", self._stack),
+            f"{name}-bt": Inspection(
+                "", f"native and {language} frames in one stack, {language} frames numbered", self._stack
+            ),
             f"{name}-why": Inspection(
                 "[QUESTION]", "the next question about this crash, answered; or the one you name", self._why
             ),
@@ -70,6 +74,7 @@ class Answers:
 
     def _why(self, words: Sequence[str]) -> Iterator[str]:
         guide = self.guide
+        why = next(name for name in self.commands if name.endswith("-why"))
         if words:
             question = guide.find(words[0])
             if question is None:
@@ -80,7 +85,7 @@ class Answers:
         else:
             question = guide.after(self._last)
         if question is None:
-            yield "That was the last question. php-why what begins again."
+            yield f"That was the last question. {why} what begins again."
             self._last = None
             return
         self._last = question
@@ -89,6 +94,6 @@ class Answers:
         following = guide.after(question)
         if following is not None:
             yield ""
-            yield f"Next: php-why   ({following.text})   or php-why WORD: " + " ".join(
+            yield f"Next: {why}   ({following.text})   or {why} WORD: " + " ".join(
                 item.word for item in guide.questions
             )

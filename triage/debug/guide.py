@@ -34,6 +34,7 @@ class Guide:
         self._crash = crash
         self._memory = memory
         self._where = where
+        self._language = crash.runtime.language if crash.runtime is not None else "PHP"
         self._page: Page = write_page(crash, Context())
         self.questions: tuple[Question, ...] = tuple(question for question in self._all() if question.answer)
 
@@ -51,7 +52,7 @@ class Guide:
     def _all(self) -> Iterator[Question]:
         """In an order that depends on what was found: damage is asked about before the address it shows in."""
         yield Question("what", "What happened?", tuple(self._part("What happened", 2)))
-        yield Question("code", "Which PHP code ran?", tuple(self._code()))
+        yield Question("code", f"Which {self._language} code ran?", tuple(self._code()))
         damaged = self._finding("heap-damaged") is not None
         if damaged:
             yield self._memory_question()
@@ -66,7 +67,7 @@ class Guide:
         yield Question("prove", "How do I find out more?", tuple(self._part("How to find out more")))
 
     def _memory_question(self) -> Question:
-        return Question("memory", "Is PHP's memory damaged?", tuple(self._heap()))
+        return Question("memory", f"Is {self._language}'s memory damaged?", tuple(self._heap()))
 
     def _part(self, head: str, most: int | None = None) -> Iterator[str]:
         part = next((part for part in self._page.parts if part.head == head), None)
@@ -109,8 +110,10 @@ class Guide:
             block = self._where(address)
             if block is not None:
                 state = "which is FREE" if block.free else f"which holds {block.what}"
-                yield f"    {block.offset} bytes into a block of {block.size} bytes of PHP's heap, {state}"
-        yield "  In GDB: php-heap ADDRESS"
+                place = f"{block.offset} bytes into a block of {block.size} bytes"
+                yield f"    {place} of {self._language}'s heap, {state}"
+        if self._language == "PHP":
+            yield "  In GDB: php-heap ADDRESS"
 
     def _heap(self) -> Iterator[str]:
         heap = self._crash.runtime.heap if self._crash.runtime is not None else None

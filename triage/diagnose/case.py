@@ -51,6 +51,11 @@ class Case:
         """The crashed stack, innermost first; empty when it is unknown."""
         return self.thread.frames if self.thread is not None else ()
 
+    @property
+    def language(self) -> str:
+        """What the reader writes code in; PHP where no interpreter was found."""
+        return self.runtime.language if self.runtime is not None else "PHP"
+
     def native(self) -> Iterator[Frame]:
         """Its native frames."""
         return (frame for frame in self.frames if frame.kind == "native")

@@ -5,6 +5,7 @@ What each is known to tell was measured on real bugs of PHP; see docs/diagnosis.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ def experiments(crash: Crash, service: Service) -> tuple[Experiment, ...]:
 
 
 def _each(crash: Crash, rules: set[str], service: Service) -> Iterator[Experiment]:
-    if crash.runtime is None:
+    if crash.runtime is None or crash.runtime.name != "php":
         return
     yield from _jit(crash, service)
     yield from _optimizer(crash, service)
@@ -142,7 +143,7 @@ def _extension(crash: Crash, rules: set[str], service: Service) -> Iterator[Expe
 
 def _script(crash: Crash) -> str:
     script = crash.runtime.script if crash.runtime is not None else None
-    return script or "SCRIPT.php"
+    return shlex.quote(script) if script else "SCRIPT.php"
 
 
 def _valgrind(crash: Crash, rules: set[str]) -> Iterator[Experiment]:

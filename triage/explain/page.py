@@ -46,7 +46,10 @@ def write_page(crash: Crash, context: Context) -> Page:
     setup = service(crash)
     parts = (
         Part("What happened", tuple(_happened(crash))),
-        Part("In which PHP code" if crash.runtime is not None else "Where", tuple(place.code(crash))),
+        Part(
+            f"In which {crash.runtime.language} code" if crash.runtime is not None else "Where",
+            tuple(place.code(crash)),
+        ),
         Part("For which request", tuple(place.request(crash))),
         Part("How sure is this", tuple(_sure(crash, context))),
         Part("What to do first", tuple(_steps(crash, setup))),

@@ -21,12 +21,12 @@ def code(crash: Crash) -> Iterator[Statement]:
         yield Statement("This is no interpreter that triage can read; only the native stack is known.",
                         (f"the program is {crash.executable or 'unknown'}",))  # fmt: skip
         return
-    loop = _runs_code(thread)
+    loop, language = _runs_code(thread), crash.runtime.language
     if not frames:
         yield (
             _unseen()
             if loop
-            else Statement("No PHP code was running.", ("PHP's own stack (EG(current_execute_data)) is empty",))
+            else Statement(f"No {language} code was running.", (f"{language}'s own stack is empty",))
         )
         return
     own = next((frame for frame in frames if frame.file is not None), None)
@@ -37,8 +37,8 @@ def code(crash: Crash) -> Iterator[Statement]:
             text += f", which had called the built-in {name(inner)}"
         yield Statement(text + ".", tuple(_lines(frames[:_MOST])))
     else:
-        yield Statement(f"PHP was in the built-in {name(inner)}" + ("." if loop else "; no code of yours is on the "
-                        "stack."), tuple(_lines(frames[:_MOST])))  # fmt: skip
+        rest = "." if loop else "; no code of yours is on the stack."
+        yield Statement(f"{language} was in the built-in {name(inner)}{rest}", tuple(_lines(frames[:_MOST])))
         if loop:
             yield _unseen()
     callers = [frame for frame in frames if frame.file is not None and frame is not own]
@@ -64,7 +64,7 @@ def _unseen() -> Statement:
 def _lines(frames: list[Frame]) -> Iterator[str]:
     for frame in frames:
         place = f"{frame.file}:{frame.line}" if frame.file else "built in"
-        yield f"PHP frame: {name(frame)}, {place}"
+        yield f"{frame.kind} frame: {name(frame)}, {place}"
 
 
 def name(frame: Frame) -> str:
@@ -88,7 +88,9 @@ def request(crash: Crash) -> Iterator[Statement]:
              "may hold secrets",),
         )  # fmt: skip
     elif runtime.script:
-        yield Statement(f"It was running the script {runtime.script}.", ("PHP's own record of the script",))
+        yield Statement(
+            f"It was running the script {runtime.script}.", (f"{runtime.language}'s own record of the script",)
+        )
     yield from _worker(crash, runtime)
     memory = runtime.memory
     if memory is not None and memory.used is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 
 from triage.model import Crash
@@ -29,6 +30,7 @@ class Service:
     pools: str | None = None
     restart: str | None = None
     packages: tuple[str, ...] = ()
+    php: bool = True
 
     def setting(self, line: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """`(commands, commands that undo it)` for one ini line, for all of this PHP on one server."""
@@ -40,9 +42,12 @@ class Service:
 
     def without(self, extension: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The same for an extension switched off."""
+        if not self.php:
+            return (), ()
         again = (self.restart,) if self.restart else ()
         if self.packages and self.sapi:
-            way = f"-v {self.version} -s {self.sapi} {extension.lower()}"
+            # The name comes from the core, and this line is meant to be pasted into a root's shell.
+            way = f"-v {self.version} -s {self.sapi} {shlex.quote(extension.lower())}"
             return (f"phpdismod {way}", *again), (f"phpenmod {way}", *again)
         return (f"comment out the line that loads {extension} (php --ini lists the files)", *again), (
             "put the line back", *again,
@@ -52,6 +57,8 @@ class Service:
 def service(crash: Crash) -> Service:
     """The service a crash's program belongs to, by the program's path alone."""
     path = crash.executable or ""
+    if crash.runtime is not None and crash.runtime.name != "php":
+        return Service(name=crash.runtime.language, evidence=f"the program is {path or 'unknown'}", php=False)
     seen = f"the program is {path or 'unknown'}"
     fpm = _DEBIAN_FPM.search(path)
     if fpm:

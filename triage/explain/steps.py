@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ def _each(crash: Crash, rules: dict[str, Finding], service: Service) -> Iterator
 
 def _php_recursion(rules: dict[str, Finding]) -> bool:
     found = rules.get("blame")
-    return found is not None and "your PHP code" in found.title
+    return found is not None and re.search(r"your \w+ code: ", found.title) is not None
 
 
 def _restart(rules: dict[str, Finding], service: Service) -> Iterator[Step]:
@@ -117,12 +118,16 @@ def _foreign(crash: Crash, rules: dict[str, Finding], service: Service) -> Itera
     for name, version in runtime.extensions.items():
         own = version == runtime.version or lists.is_bundled(name) or name not in runtime.extension_files
         on_top = f"the extension {name}" in blamed
-        if lists.is_observer(name) or (own and not on_top) or not (damaged or on_top):
+        if lists.is_observer(name) or (own and not (on_top and service.php)) or not (damaged or on_top):
             continue
         commands, undo = service.without(name)
         why = rules["blame"].evidence if on_top else (damaged.title if damaged else "",)
         yield Step(
-            text=f"Update the extension {name}, or switch it off on one server if your code can do without it"
+            text=(
+                f"Update the extension {name}, or switch it off on one server if your code can do without it"
+                if service.php
+                else f"Try another version of the extension {name} on one server: a newer one, or the one before"
+            )
             + ("." if on_top else ", one extension at a time."),
             because=(f"{name} {version or ''} comes in a file of its own: {runtime.extension_files.get(name)}", *why),
             commands=commands,

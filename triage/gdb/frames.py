@@ -7,9 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from triage.corefile import CoreFile
+from triage.corefile.elf import PF_X
 from triage.corefile.modules import MappedModule
 from triage.model import NativeFrame, NativeThread, Symbols
 from triage.symbols import Finder
+
+_NO_CODE = "what comes next on the stack is no return address"
 
 
 def native_threads(answer: Mapping[str, Any], core: CoreFile, finder: Finder) -> tuple[NativeThread, ...]:
@@ -25,6 +28,11 @@ def _thread(raw: Mapping[str, Any], core: CoreFile, finder: Finder, *, is_crashe
     for at, row in enumerate(rows):
         # A caller's pc is the return address, which may already belong to the next function.
         caller = at > 0 and not rows[at - 1]["handler"]
+        if caller and not _is_code(core, int(row["pc"])):
+            # Without unwind tables GDB guesses, and what it guesses may be any word on the stack.
+            return NativeThread(
+                id=raw["id"], name=raw["name"], crashed=is_crashed, frames=tuple(frames), depth=at, stop=_NO_CODE
+            )
         frame = place.frame(row, caller=caller)
         trust = _trust(rows[at - 1], frames[at - 1]) if at > 0 else "context"
         frames.append(replace(frame, trust=trust if row["level"] == at else None))
@@ -38,6 +46,12 @@ def _thread(raw: Mapping[str, Any], core: CoreFile, finder: Finder, *, is_crashe
         gap_at=len(raw["frames"]),
         stop=raw["stop"],
     )
+
+
+def _is_code(core: CoreFile, address: int) -> bool:
+    """Whether a call can have been made from right before an address."""
+    region = core.memory.region_at(address - 1)
+    return region is not None and bool(region.flags & PF_X)
 
 
 def _trust(inner_row: Mapping[str, Any], inner: NativeFrame) -> str:

@@ -3,9 +3,11 @@
 Defines two commands. Each takes one argument, base64 of a JSON object, and answers with one
 line: the marker, a space, and a JSON object in plain ASCII. One round trip a core.
 
-    triage-load {"executable": PATH | null, "core": PATH, "sysroot": PATH, "debug": "DIR:DIR"}
+    triage-load {"executable": PATH | null, "core": PATH, "sysroot": PATH, "debug": "DIR:DIR",
+                 "libraries": N, "needed": [NAME] | null}
     triage-dump {"inner": N, "outer": N, "walk": N, "others": N, "threads": N, "loop_register": NAME,
-                 "unwinding": {"code": […], "rules": […], …} | null}
+                 "unwinding": {"code": […], "rules": […], …} | null,
+                 "resume": {"level": N, "registers": {NAME: VALUE}} | null}
 """
 
 import base64
@@ -49,6 +51,7 @@ def describe(frame, loop_register):
         "line": sal.line if sal.symtab is not None else None,
         "inline": kind == gdb.INLINE_FRAME,
         "handler": kind == gdb.SIGTRAMP_FRAME,
+        "tail": kind == gdb.TAILCALL_FRAME,
         "vouched": kind == gdb.NORMAL_FRAME and register(frame, "sp") in UNWINDER.vouched,
         "loop": register(frame, loop_register) if loop_register else None,
     }
@@ -115,7 +118,7 @@ class Unwinder(gdb.unwinder.Unwinder):
         return self.rules is not None and any(low <= pc < high for low, high in self.rules["code"])
 
     def __call__(self, pending):
-        if self.rules is None:
+        if self.rules is None and self.start is None:
             return None
         try:
             pc = int(pending.read_register("pc")) & 0xFFFFFFFFFFFFFFFF
@@ -164,10 +167,12 @@ class Unwinder(gdb.unwinder.Unwinder):
         return int.from_bytes(bytes(memory.read_memory(address, 8)), "little")
 
 
-def walk(inner, outer, most, loop_register):
+def walk(inner, outer, most, loop_register, resume=None):
     """Frames of the selected thread: `inner` innermost, `outer` outermost, and how many there are.
 
-    Only the frames that are kept are described; those between are just stepped over.
+    Only the frames that are kept are described; those between are just stepped over. With `resume`
+    they are not even that: the walk goes on with its registers, which are those of the frame at its
+    level, inlined frames and tail calls not counted.
     """
     kept, ring, depth, stop = [], [], 0, None
     crossed = 0
@@ -183,6 +188,11 @@ def walk(inner, outer, most, loop_register):
                 if len(ring) > outer:
                     ring.pop(0)
             depth += 1
+            if resume is not None and len(kept) == inner:
+                real = sum(not item["inline"] and not item["tail"] for item in kept)
+                depth += resume["level"] - real
+                frame, resume = UNWINDER.beyond(resume["registers"]), None
+                continue
             if registers is not None:
                 crossed += 1
                 ring = [item if isinstance(item, dict) else describe(item, loop_register) for item in ring]
@@ -248,7 +258,7 @@ def dump(options):
         inner = options["inner"] if own else options["others"]
         outer = options["outer"] if own else 4
         most = options["walk"] if own else inner + 1000
-        entry = walk(inner, outer, most, options.get("loop_register"))
+        entry = walk(inner, outer, most, options.get("loop_register"), options.get("resume") if own else None)
         entry["id"] = thread.ptid[1] or thread.ptid[0]
         entry["name"] = thread.name
         out["threads"].append(entry)
@@ -263,20 +273,51 @@ def dump(options):
 
 
 def load(options):
-    """Open a core. The sysroot holds proven files only, so GDB never reads a file of another build."""
-    gdb.execute(f"set sysroot {options['sysroot']}", to_string=True)
-    gdb.execute(f"set debug-file-directory {options['debug']}", to_string=True)
-    if options["executable"] != LOADED.get("executable"):
-        if options["executable"] is None:
-            gdb.execute("file", to_string=True)
-        else:
-            gdb.execute(f"file {options['executable']}", to_string=True)
-        LOADED["executable"] = options["executable"]
+    """Open a core. The sysroot holds proven files only, so GDB never reads a file of another build.
+
+    GDB keeps what it read of a file for as long as any of its inferiors uses the file. So two take
+    turns: the one whose core has more libraries stays as it is, the other opens the next core, and
+    of that only the libraries that are needed. All cores of one GDB are of one executable: with
+    two, GDB 13 and 16 end with an internal error.
+    """
+    if not HELD:
+        gdb.execute(f"set sysroot {options['sysroot']}", to_string=True)
+        gdb.execute(f"set debug-file-directory {options['debug']}", to_string=True)
+    spare = take_spare(options["executable"])
+    needed = options["needed"]
+    if options["libraries"] > max(HELD.values(), default=-1):
+        needed = None
+    HELD[spare] = options["libraries"]
+    gdb.execute("set auto-solib-add " + ("on" if needed is None else "off"), to_string=True)
     gdb.execute(f"core-file {options['core']}", to_string=True)
+    for name in needed or ():
+        gdb.execute("sharedlibrary " + pattern(options["sysroot"] + name), to_string=True)
     return {"loaded": True}
 
 
-LOADED = {}
+def take_spare(executable):
+    """The number of the inferior that may be used for the next core; it is the current one then."""
+    if len(HELD) == 2:
+        spare = min(HELD, key=lambda number: HELD[number])
+        gdb.execute(f"inferior {spare}", to_string=True)
+        return spare
+    if HELD:
+        gdb.execute("add-inferior -no-connection", to_string=True)
+        spare = max(inferior.num for inferior in gdb.inferiors())
+        gdb.execute(f"inferior {spare}", to_string=True)
+    else:
+        spare = gdb.selected_inferior().num
+    if executable is not None:
+        gdb.execute(f"file {executable}", to_string=True)
+    return spare
+
+
+def pattern(name):
+    """A basic regular expression for exactly this name."""
+    return "^" + "".join("\\" + char if char in "\\.[*^$" else char for char in name) + "$"
+
+
+HELD = {}  # inferior number → how many libraries its core has
 UNWINDER = Unwinder()
 gdb.unwinder.register_unwinder(None, UNWINDER, replace=True)
 

@@ -8,7 +8,7 @@ finds each file under the name the process knew it by, and nothing else.
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 _NO_PLACE = (errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -27,9 +27,13 @@ class Overlay:
         """The folder to give as sysroot."""
         return self._folder / f"root{self._generation}"
 
-    def hold(self, files: Mapping[str, Path]) -> None:
-        """Make each path of the process lead to its file; a changed answer begins a new folder."""
-        if any(self._links.get(path, file) != file for path, file in files.items()) or self._foreign(files):
+    def hold(self, files: Mapping[str, Path], named: Collection[str] | None = None) -> None:
+        """Make each path of the process lead to its file; a changed answer begins a new folder.
+
+        So does a path that is not proven this time. Where it is known which paths the core names at
+        all (`named`), what other cores have beside them may stay: this one does not ask for it.
+        """
+        if any(self._links.get(path, file) != file for path, file in files.items()) or self._foreign(files, named):
             self._generation += 1
             self._links = {}
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -37,9 +41,9 @@ class Overlay:
             if path not in self._links:
                 self._link(path, file)
 
-    def _foreign(self, files: Mapping[str, Path]) -> bool:
-        """Whether the folder holds a file this core did not prove."""
-        return any(path not in files for path in self._links)
+    def _foreign(self, files: Mapping[str, Path], named: Collection[str] | None) -> bool:
+        """Whether the folder holds a file this core asks for and did not prove."""
+        return any(path not in files for path in self._links if named is None or path in named)
 
     def _link(self, path: str, file: Path) -> None:
         parts = [part for part in path.split("/") if part not in ("", ".", "..")]

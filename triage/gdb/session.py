@@ -49,6 +49,7 @@ SETTINGS = (
 )
 _GIB = 1 << 30
 _DEEP_WALK = 20_000
+_DEEPEST = 1 << 40
 
 
 class GdbFailed(TriageError):
@@ -57,12 +58,18 @@ class GdbFailed(TriageError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What GDB is to open. `files` maps each path the process knew to the proven file on this disk."""
+    """What GDB is to open. `files` maps each path the process knew to the proven file on this disk.
+
+    `named` are all paths the core names, proven or not; without it only proven ones may be there.
+    `needed` are the names of the libraries on the stacks; without it GDB reads all libraries.
+    """
 
     core: Path
     executable: Path | None
     files: Mapping[str, Path]
     debug_dirs: tuple[Path, ...] = ()
+    named: frozenset[str] | None = None
+    needed: tuple[str, ...] | None = None
 
 
 class GdbSession:
@@ -77,6 +84,7 @@ class GdbSession:
         self._pending = b""
         self._token = 0
         self._served = 0
+        self._view: tuple[object, object] | None = None
         self.starts = 0
 
     def __enter__(self) -> GdbSession:
@@ -88,11 +96,16 @@ class GdbSession:
         self.close()
 
     def examine(
-        self, target: Target, loop_register: str | None, unwinding: Unwinding | None = None
+        self,
+        target: Target,
+        loop_register: str | None,
+        unwinding: Unwinding | None = None,
+        resume: Mapping[str, object] | None = None,
     ) -> dict[str, Any]:
         """Open a core and return what `inside.py` answers to `triage-dump`.
 
-        `unwinding` has rules for code without unwind tables.
+        `unwinding` has rules for code without unwind tables; `resume` the level and the registers of
+        the frame to go on with when the inner frames of the crashed thread have been seen.
 
         A GDB that dies or hangs is started afresh and asked once more, for less: the crashed
         thread's inner frames only. `reduced` in the answer tells.
@@ -108,12 +121,15 @@ class GdbSession:
             "threads": self._limits.threads,
             "loop_register": loop_register,
             "unwinding": asdict(unwinding) if unwinding is not None else None,
+            "resume": resume,
         }
+        if resume is not None:
+            full["walk"] = _DEEPEST
         try:
             return self._examine(target, full)
         except GdbFailed as first:
             self.kill()
-            less = {**full, "outer": 0, "walk": 64, "threads": 1}
+            less = {**full, "outer": 0, "walk": 64, "threads": 1, "resume": None}
             try:
                 return {**self._examine(target, less), "reduced": first.message}
             except GdbFailed:
@@ -124,11 +140,19 @@ class GdbSession:
         if self._served >= self._limits.gdb_recycle:
             self.close()
         self._start()
+        prepared = self._prepare(target)
+        view = prepared["executable"], prepared["sysroot"]
+        if self._view not in (None, view):  # one GDB can take cores of one executable and one root only
+            self.close()
+            self._start()
+            prepared = self._prepare(target)
+            view = prepared["executable"], prepared["sysroot"]
+        self._view = view
         self._served += 1
         left = clock.deadline(self._limits.gdb_seconds)
-        self._ask("triage-load", self._prepare(target), left())
+        self._ask("triage-load", prepared, left())
         answer = self._ask("triage-dump", plan, left())
-        if any(thread["depth"] > _DEEP_WALK for thread in answer["threads"]):
+        if plan["resume"] is None and any(thread["depth"] > _DEEP_WALK for thread in answer["threads"]):
             self._served = self._limits.gdb_recycle  # a deep walk leaves hundreds of MB behind in GDB
         return answer
 
@@ -136,7 +160,7 @@ class GdbSession:
         """Links with plain names for everything GDB opens: its commands split paths at blanks."""
         if self._overlay is None or self._folder is None:
             raise GdbFailed("GDB is not running")
-        self._overlay.hold(target.files)
+        self._overlay.hold(target.files, target.named)
         core = self._fresh_link("core", target.core)
         executable = None
         if target.executable is not None:
@@ -151,6 +175,8 @@ class GdbSession:
             "executable": str(executable) if executable else None,
             "sysroot": str(self._overlay.root),
             "debug": debug,
+            "libraries": len(target.files),
+            "needed": target.needed,
         }
 
     def _fresh_link(self, name: str, target: Path) -> Path:
@@ -233,6 +259,8 @@ class GdbSession:
             if not left():  # also when it never stops talking
                 raise GdbFailed(self._late())
             record = self._record(left())
+            if record is None:
+                continue
             if record.type == "console" and isinstance(record.payload, str):
                 printed.append(record.payload)
             elif record.type == "result" and record.token == self._token:
@@ -240,8 +268,12 @@ class GdbSession:
                     raise GdbFailed(f"GDB refused: {_reason(record.payload)}")
                 return "".join(printed)
 
-    def _record(self, seconds: float) -> mi.Record:
-        line = self._line(seconds).decode("utf-8", "replace").rstrip("\r\n")
+    def _record(self, seconds: float) -> mi.Record | None:
+        """The next record; `None` for news nobody asked for: every library of a core makes one."""
+        raw = self._line(seconds)
+        if raw[:1] in b"=*+&":
+            return None
+        line = raw.decode("utf-8", "replace").rstrip("\r\n")
         try:
             return mi.parse(line)
         except mi.BrokenRecord as error:
@@ -297,7 +329,7 @@ class GdbSession:
                 if stream is not None:
                     with suppress(OSError):
                         stream.close()
-        folder, self._folder, self._overlay = self._folder, None, None
+        folder, self._folder, self._overlay, self._view = self._folder, None, None, None
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -6,7 +6,18 @@ Missing is `None`; a record that lacks something says why in `Crash.warnings`.
 
 from __future__ import annotations
 
-from triage.model.crash import Cluster, Crash, CrashRow, Failure, Finding, Module, Outcome, Signal, Signature
+from triage.model.crash import (
+    Cluster,
+    Crash,
+    CrashRow,
+    Failure,
+    Finding,
+    Module,
+    Outcome,
+    Regrouping,
+    Signal,
+    Signature,
+)
 from triage.model.decision import Decision
 from triage.model.instruction import Fault, Flip, HeapPlace, Instruction, Load, Operand
 from triage.model.origin import Origin
@@ -22,12 +33,14 @@ from triage.model.runtime import (
     Runtime,
     Worker,
 )
+from triage.model.setting import Change, KnownBug, Snapshot
 from triage.model.stack import Argument, FiberSwitch, Frame, NativeFrame, NativeThread, ScriptFrame, Thread, Unwinding
 from triage.model.words import AccessKind, Confidence, Flag, Role, State, Status, Symbols, Topic
 
 __all__ = [
     "AccessKind",
     "Argument",
+    "Change",
     "Cluster",
     "Confidence",
     "Crash",
@@ -46,6 +59,7 @@ __all__ = [
     "HeapPlace",
     "Hook",
     "Instruction",
+    "KnownBug",
     "LastError",
     "Load",
     "MemoryUse",
@@ -56,12 +70,14 @@ __all__ = [
     "Operand",
     "Origin",
     "Outcome",
+    "Regrouping",
     "Request",
     "Role",
     "Runtime",
     "ScriptFrame",
     "Signal",
     "Signature",
+    "Snapshot",
     "State",
     "Status",
     "Symbols",

@@ -62,14 +62,18 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """The key under which equal crashes meet. `key` is exact and versioned (`v1:…`), `title` for people.
+    """The keys under which equal crashes meet. `key` is exact and versioned (`v2:…`), `title` for people.
 
-    `steps` says, frame by frame, what was kept or dropped and why.
+    `aliases` are further exact keys, any of which will do. `steps` says, frame by frame, what was kept
+    or dropped and why. `markers` tell of what cannot be in a key: `stack-overflow`, `heap-corrupted`,
+    `heap:FUNCTION` (died in the allocator), `collecting`, `at-shutdown`, `in-jit`, `bad-jump`, `stale-binary`.
     """
 
     key: str
     title: str
     steps: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    markers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,3 +174,20 @@ class Cluster:
     def open(self) -> bool:
         """Whether somebody should look: nobody has decided yet, or what was decided holds no longer."""
         return self.state is State.NEW or Flag.REGRESSED in self.flags or Flag.AWAKE in self.flags
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regrouping:
+    """A merge of one cluster into another, or a split of crashes from one into another.
+
+    `by` is `user` or `triage`; `undone` when it was taken back.
+    """
+
+    number: int
+    kind: str
+    cluster: str
+    target: str
+    by: str
+    why: str | None
+    time: datetime | None
+    undone: datetime | None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from triage.model.stack import Frame
-from triage.model.words import Confidence
+from triage.model.words import LANGUAGES, Confidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,3 +175,8 @@ class Runtime:
     extension_files: Mapping[str, str] = field(default_factory=dict)
     mismatched: Mapping[str, str] = field(default_factory=dict)
     state: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def language(self) -> str:
+        """The interpreter's language as people write it: `PHP`."""
+        return LANGUAGES.get(self.name, self.name)

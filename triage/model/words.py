@@ -87,3 +87,7 @@ class Topic(StrEnum):
     CIRCUMSTANCE = "circumstance"
     SETUP = "setup"
     JUDGEMENT = "judgement"
+
+
+LANGUAGES = {"php": "PHP", "python": "Python", "perl": "Perl", "ruby": "Ruby"}
+"""Interpreters by the name of their runtime, as people write them."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from triage.explain import Page, Statement
+from triage.explain import Page, Part, Statement
 from triage.explain.glossary import met
 from triage.report.lines import Line, wrapped
 from triage.text import clean
@@ -14,8 +14,13 @@ def page_lines(page: Page, *, evidence: bool = False) -> Iterator[Line]:
     """The whole page; with `evidence`, what each sentence rests on below it."""
     yield Line(clean(page.title), "title")
     yield Line(f"  crash       {page.crash}")
+    yield from part_lines(page.parts, evidence=evidence)
+
+
+def part_lines(parts: Iterable[Part], *, evidence: bool = False) -> Iterator[Line]:
+    """Parts with their heads; statements are numbered where there is something to do."""
     known: set[str] = set()
-    for part in page.parts:
+    for part in parts:
         yield Line("")
         yield Line(part.head, "head")
         numbered = any(statement.commands for statement in part.statements)

@@ -39,7 +39,8 @@ def state(runtime: Runtime) -> Iterator[Line]:
             place = f" at {problem.file}:{problem.line}" if problem.file else ""
             yield from wrapped(f"{label:<11} {problem.type or ''}: {problem.message or ''}{place}")
     if runtime.jit:
-        yield Line("  jit         on: machine code made by opcache's JIT is in this process")
+        whose = "opcache's JIT" if runtime.name == "php" else "the interpreter"
+        yield Line(f"  jit         on: machine code made by {whose} is in this process")
     for subject, what in runtime.state.items():
         yield from wrapped(f"{subject:<11} {what}")
     for callback in runtime.callbacks:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from triage.corefile import CoreFile
-from triage.runtimes import php, python
+from triage.runtimes import perl, php, python, ruby, unread
 from triage.runtimes.protocol import Interpreter
+from triage.runtimes.unread import hint
 from triage.symbols import Finder
 
-__all__ = ["detect"]
+__all__ = ["detect", "hint"]
 
 
 def detect(
@@ -22,10 +23,12 @@ def detect(
     for look in (
         lambda: php.detect(core, finder, script_frames=script_frames, values=values),
         lambda: python.detect(core, finder, script_frames=script_frames),
+        lambda: perl.detect(core, finder, script_frames=script_frames),
+        lambda: ruby.detect(core, finder, script_frames=script_frames),
     ):
         found = look()
         if isinstance(found, str):
             reasons.append(found)
         elif found is not None:
             return found
-    return reasons[0] if reasons else None
+    return reasons[0] if reasons else unread.detect(core, finder)

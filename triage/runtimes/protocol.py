@@ -26,7 +26,8 @@ class Reading:
     on there and across fibers. `heap_place` tells what the interpreter's allocator knows of an
     address; `last_words` what it said as it gave up. `thread_names` are the names it gives its threads,
     by thread id. `loop_registers` names the register in which the loop keeps the running frame, by
-    machine, where it always does. `warnings` say what could not be read.
+    machine, where it always does. `warnings` say what could not be read, `hints` what triage does
+    not even try, and what does.
     """
 
     runtime: Runtime
@@ -42,6 +43,7 @@ class Reading:
     thread_names: Mapping[int, str] = field(default_factory=dict)
     loop_registers: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

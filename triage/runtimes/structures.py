@@ -40,6 +40,11 @@ class Structures:
         found = self.field(address, name, field)
         return found if found and self.sound(found) else None
 
+    def pointer_at(self, address: int) -> int | None:
+        """A pointer at an address, `None` when NULL, misaligned or pointing to unmapped memory."""
+        found = self.number(address)
+        return found if found and self.sound(found) else None
+
     def sound(self, address: int) -> bool:
         """Whether an address is aligned and mapped, so that a structure can be there."""
         return address % 8 == 0 and self.memory.read(address, 8) is not None

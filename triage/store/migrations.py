@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from sqlalchemy import Connection, insert, inspect, select, update
+from sqlalchemy import Connection, insert, inspect, select, text, update
 
 from triage.errors import EnvironmentLacks, UsageError
 from triage.store import backfill
-from triage.store.tables import meta, metadata
+from triage.store.tables import changes, known_bugs, meta, metadata, snapshots
 
-VERSION = 4
+VERSION = 5
 """The schema that `tables.py` describes."""
 
 _DECISIONS = (
@@ -38,6 +38,43 @@ def _decisions_and_facts(connection: Connection) -> None:
     backfill.facts(connection)
 
 
+def _surroundings(connection: Connection) -> None:
+    """5: snapshots of healthy workers, changes, bugs on file."""
+    for table in (snapshots, changes, known_bugs):
+        table.create(connection, checkfirst=True)
+
+
+def _learn_keys(connection: Connection) -> None:
+    """Schema 3: clusters own any number of keys, and stand for themselves in comparisons.
+
+    The tables are spelled out: what `tables.py` says of them may change later.
+    """
+    for statement in _SCHEMA_3:
+        connection.execute(text(statement))
+
+
+_SCHEMA_3 = (
+    "CREATE TABLE triage_keys (digest TEXT NOT NULL PRIMARY KEY, key TEXT NOT NULL, "
+    "cluster TEXT NOT NULL REFERENCES triage_clusters (id))",
+    "CREATE INDEX triage_keys_of_cluster ON triage_keys (cluster)",
+    "INSERT INTO triage_keys (digest, key, cluster) SELECT digest, signature, id FROM triage_clusters",
+    "CREATE TABLE triage_exemplars (id TEXT NOT NULL PRIMARY KEY, "
+    "cluster TEXT NOT NULL REFERENCES triage_clusters (id), profile TEXT NOT NULL)",
+    "CREATE INDEX triage_exemplars_of_cluster ON triage_exemplars (cluster)",
+    "CREATE TABLE triage_words (word TEXT NOT NULL, exemplar TEXT NOT NULL REFERENCES triage_exemplars (id), "
+    "PRIMARY KEY (word, exemplar))",
+    "CREATE TABLE triage_redirects (cluster TEXT NOT NULL PRIMARY KEY REFERENCES triage_clusters (id), "
+    "target TEXT NOT NULL REFERENCES triage_clusters (id), change BIGINT NOT NULL)",
+    "CREATE TABLE triage_regroupings (number BIGINT NOT NULL PRIMARY KEY, kind TEXT NOT NULL, cluster TEXT NOT NULL, "
+    'target TEXT NOT NULL, "by" TEXT NOT NULL, why TEXT, time BIGINT, undone BIGINT)',
+    "CREATE TABLE triage_moves (change BIGINT NOT NULL, crash TEXT NOT NULL, origin TEXT NOT NULL, "
+    "PRIMARY KEY (change, crash))",
+    "CREATE TABLE triage_apart (one TEXT NOT NULL, other TEXT NOT NULL, PRIMARY KEY (one, other))",
+    "CREATE TABLE triage_pins (crash TEXT NOT NULL PRIMARY KEY, cluster TEXT NOT NULL)",
+    "CREATE TABLE triage_victims (crash TEXT NOT NULL PRIMARY KEY, digest TEXT NOT NULL, incident TEXT NOT NULL)",
+    "CREATE INDEX triage_victims_of_incident ON triage_victims (digest)",
+)
+
 _ARRIVALS = (
     """CREATE TABLE triage_arrivals (
         "key" TEXT NOT NULL PRIMARY KEY, "at" BIGINT NOT NULL)""",
@@ -55,7 +92,12 @@ def _arrivals_and_reports(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-STEPS: Mapping[int, Callable[[Connection], None]] = {2: _decisions_and_facts, 4: _arrivals_and_reports}
+STEPS: Mapping[int, Callable[[Connection], None]] = {
+    2: _decisions_and_facts,
+    3: _learn_keys,
+    4: _arrivals_and_reports,
+    5: _surroundings,
+}
 """What brings an older schema to N, by N; a number without an entry changes nothing."""
 
 

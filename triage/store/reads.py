@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy import BigInteger, Column, Select, func, select, type_coerce
 from triage.model import Status
 from triage.store.columns import Exact, digest, spell
 from triage.store.tables import clusters, crashes, facts, inputs, meta
+from triage.store.tables import exemplars as exemplar_table
 
 Rows = Select[Any]
 
@@ -37,9 +39,9 @@ def revision() -> Rows:
 
 
 def done_input(path: str, stamp: str) -> Rows:
-    """`status`, and the crash's `record`, of this very input if it was triaged."""
+    """`status`, and the crash's `record` and `cluster`, of this very input if it was triaged."""
     return (
-        select(inputs.c.status, crashes.c.id, crashes.c.record)
+        select(inputs.c.status, crashes.c.id, crashes.c.cluster, crashes.c.record)
         .join(crashes, crashes.c.id == inputs.c.crash)
         .where(
             inputs.c.digest == digest(path),
@@ -56,8 +58,8 @@ def failed_inputs() -> Rows:
 
 
 def record(crash: str) -> Rows:
-    """The `record` of one crash."""
-    return select(crashes.c.record).where(crashes.c.id == crash)
+    """The `record` of one crash, and its `cluster`: merges move it without rewriting the record."""
+    return select(crashes.c.record, crashes.c.cluster).where(crashes.c.id == crash)
 
 
 def crash_rows(cluster: str | None, limit: int, offset: int) -> Rows:
@@ -119,6 +121,11 @@ def per_day(cluster: str | None, since: datetime) -> Rows:
     counted = select(crashes.c.cluster, day, func.count().label("total"))
     counted = _within(counted.where(crashes.c.cluster.is_not(None), crashes.c.time >= since), cluster)
     return counted.group_by(crashes.c.cluster, day)
+
+
+def exemplars(members: Sequence[str]) -> Rows:
+    """The `profile` of each exemplar of these clusters."""
+    return select(exemplar_table.c.profile).where(exemplar_table.c.cluster.in_(members)).order_by(exemplar_table.c.id)
 
 
 def exactly(column: Column[Any], name: str) -> Rows:

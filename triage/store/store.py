@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,12 +13,27 @@ from typing import Any, Self
 
 from sqlalchemy import Column, Connection, Row
 
+from triage.cluster.profile import Profile, load
 from triage.errors import TriageError, UsageError
-from triage.model import Cluster, Crash, CrashRow, Decision, Failure, Outcome, State, Status
+from triage.model import (
+    Change,
+    Cluster,
+    Crash,
+    CrashRow,
+    Decision,
+    Failure,
+    KnownBug,
+    Outcome,
+    Regrouping,
+    Snapshot,
+    State,
+    Status,
+)
 from triage.query import Filter, Query, ordered
 from triage.states import resolve_until
-from triage.store import decisions, news, reads, twins, writes
+from triage.store import decisions, news, reads, regroup, regroupings, surroundings, twins, writes
 from triage.store.backend import Backend, Engines, explained
+from triage.store.book import root
 from triage.store.news import Arrived, Reported
 from triage.store.tables import clusters, crashes
 from triage.wire import crash_from_json
@@ -72,7 +87,7 @@ class Store:
         if row is None:
             return None
         # The record may name another path, where the same crash was found as well.
-        crash = replace(self._crash(row.record, row.id), core=path)
+        crash = replace(self._crash(row.record, row.id), core=path, cluster=row.cluster)
         return Outcome(core=path, status=Status(row.status), crash=crash)
 
     def save(self, outcome: Outcome, stamp: InputStamp | None) -> Outcome:
@@ -142,13 +157,46 @@ class Store:
                 counts[row.cluster][row.day] = row.total
         return counts
 
+    def merge(self, cluster: str, into: str, why: str | None = None) -> Regrouping:
+        """Make one cluster part of another, for all crashes to come as well.
+
+        Raises:
+            UsageError: when either is not known, or both are one already.
+        """
+        with self._writing() as connection:
+            return regroup.merge(connection, _cluster_id(connection, cluster), _cluster_id(connection, into), why)
+
+    def split(self, crashes_: Sequence[str], why: str | None = None) -> Regrouping:
+        """Put crashes of one cluster into a cluster of their own, and keep them there.
+
+        Raises:
+            UsageError: when a crash is not known, they are of several clusters, or they are all of one.
+        """
+        with self._writing() as connection:
+            return regroup.split(connection, [_crash_id(connection, name) for name in crashes_], why)
+
+    def undo_regrouping(self, number: int) -> Regrouping:
+        """Take a merge or a split back. Raises UsageError when there is no such change."""
+        with self._writing() as connection:
+            return regroup.undo(connection, number)
+
+    def regroupings(self) -> list[Regrouping]:
+        """Every merge and split, the newest first."""
+        with self._reading() as connection:
+            return regroupings.listed(connection)
+
+    def exemplars(self, cluster: str) -> list[Profile]:
+        """The crashes that stand for a cluster in comparisons; raises UsageError as `cluster()` does."""
+        with self._reading() as connection:
+            found = reads.exemplars(regroup.whole(connection, _cluster_id(connection, cluster)))
+            return [load(row.profile) for row in connection.execute(found)]
+
     def crash(self, id_or_prefix: str) -> Crash:
         """One crash whole; raises UsageError as `cluster()` does."""
         with self._reading() as connection:
-            recent = reads.newest_crashes(_CANDIDATES)
-            id_ = _resolve(connection, crashes.c.id, id_or_prefix, "crash", recent)
-            record: str = connection.execute(reads.record(id_)).scalar_one()
-        return self._crash(record, id_)
+            id_ = _crash_id(connection, id_or_prefix)
+            row = connection.execute(reads.record(id_)).one()
+        return replace(self._crash(row.record, id_), cluster=row.cluster)
 
     def crash_rows(self, cluster: str | None = None, limit: int = 500, offset: int = 0) -> list[CrashRow]:
         """Crashes as lists show them, newest first; of one cluster if given (id or prefix)."""
@@ -156,6 +204,54 @@ class Store:
             within = None if cluster is None else _cluster_id(connection, cluster)
             rows = connection.execute(reads.crash_rows(within, limit, offset))
             return [_crash_row(row) for row in rows]
+
+    def crashes(self, cluster: str, limit: int = 300) -> list[Crash]:
+        """The newest crashes of a cluster (its whole id), whole; records that cannot be read are left out."""
+        with self._reading() as connection:
+            return [crash for crash in surroundings.crashes(connection, cluster, limit) if crash is not None]
+
+    def other_crashes(self, cluster: str, limit: int = 300) -> list[Crash]:
+        """The newest crashes that are not of this cluster, as `crashes`."""
+        with self._reading() as connection:
+            return [
+                crash for crash in surroundings.crashes(connection, cluster, limit, others=True) if crash is not None
+            ]
+
+    def crash_times(self, cluster: str | None = None) -> list[tuple[datetime, str | None]]:
+        """`(time, host)` of all crashes, or of a cluster's, the earliest first."""
+        with self._reading() as connection:
+            return surroundings.crash_times(connection, cluster)
+
+    def add_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep what healthy workers are like; the same configuration of a host and pool is one row."""
+        with self._writing() as connection:
+            surroundings.put_snapshot(connection, snapshot)
+
+    def snapshots(self) -> list[Snapshot]:
+        """All snapshots, the last seen first."""
+        with self._reading() as connection:
+            return surroundings.snapshots(connection)
+
+    def add_change(self, change: Change) -> None:
+        """Keep a change; the same one twice is one."""
+        with self._writing() as connection:
+            surroundings.put_change(connection, change)
+
+    def changes(self) -> list[Change]:
+        """All changes, the earliest first."""
+        with self._reading() as connection:
+            return surroundings.changes(connection)
+
+    def add_known_bugs(self, bugs: Iterable[KnownBug]) -> None:
+        """Keep bugs; the same bug with the same signature is replaced."""
+        with self._writing() as connection:
+            for bug in bugs:
+                surroundings.put_known_bug(connection, bug)
+
+    def known_bugs(self) -> list[KnownBug]:
+        """All bugs on file, by name."""
+        with self._reading() as connection:
+            return surroundings.known_bugs(connection)
 
     def failures(self) -> list[Outcome]:
         """The inputs that gave no crash when last tried, by path."""
@@ -280,7 +376,13 @@ def _by_cluster(connection: Connection, pairs: reads.Rows) -> defaultdict[str, l
 
 
 def _cluster_id(connection: Connection, name: str) -> str:
-    return _resolve(connection, clusters.c.id, name, "cluster", reads.newest_clusters(_CANDIDATES))
+    """The cluster that `name` means; where it was merged, the one it is part of now."""
+    named = _resolve(connection, clusters.c.id, name, "cluster", reads.newest_clusters(_CANDIDATES))
+    return root(connection, named)
+
+
+def _crash_id(connection: Connection, name: str) -> str:
+    return _resolve(connection, crashes.c.id, name, "crash", reads.newest_crashes(_CANDIDATES))
 
 
 def _resolve(connection: Connection, ids: Column[Any], name: str, noun: str, recent: reads.Rows) -> str:

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, select, update
 
-from triage.model import Crash, Outcome, Runtime, Signature, State
+from triage.cluster.assign import NEW, place
+from triage.cluster.profile import profile_of
+from triage.model import Crash, Outcome, Runtime, Signature
 from triage.query.facts import Fact, facts_of
+from triage.store import regroupings
+from triage.store.book import SqlBook, retitle
 from triage.store.columns import digest
-from triage.store.tables import clusters, crashes, facts, inputs, meta
+from triage.store.tables import crashes, facts, inputs, keys, meta, pins
+from triage.store.upsert import insert_missing, upsert
 from triage.wire import crash_to_json
 
-_INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
-}
-
-_ID_DIGITS = 6
-_CALLED_FROM, _SEVERAL = " ◂ ", "several callers"
 _INDEXED_LENGTH = 200  # PostgreSQL refuses long values in an index, and a core's text may be any length
 
 
@@ -34,9 +29,9 @@ def raise_revision(connection: Connection) -> None:
 
 def put_crash(connection: Connection, crash: Crash) -> Crash:
     """Insert or replace the crash; returns it with its cluster."""
-    cluster = None if crash.signature is None else _assign(connection, crash.signature)
+    cluster = None if crash.signature is None else _assign(connection, crash, crash.signature)
     placed = replace(crash, cluster=cluster)
-    _upsert(connection, crashes, _crash_row(placed), key="id")
+    upsert(connection, crashes, _crash_row(placed), key="id")
     if cluster is not None:
         _add_facts(connection, cluster, facts_of(placed))
     return placed
@@ -47,9 +42,10 @@ def _add_facts(connection: Connection, cluster: str, found: frozenset[Fact]) -> 
     rows = connection.execute(select(facts.c.key, facts.c.value).where(facts.c.cluster == cluster))
     news = found - {(row.key, row.value) for row in rows}
     if news:
-        values = [{"key": key, "cluster": cluster, "value": value} for key, value in sorted(news)]
         # Two writers queue on the revision, but one that began before may have added the same.
-        connection.execute(_INSERTS[connection.dialect.name](facts).on_conflict_do_nothing(), values)
+        insert_missing(
+            connection, facts, [{"key": key, "cluster": cluster, "value": value} for key, value in sorted(news)]
+        )
 
 
 def put_input(connection: Connection, outcome: Outcome, stamp: str | None) -> None:
@@ -64,52 +60,22 @@ def put_input(connection: Connection, outcome: Outcome, stamp: str | None) -> No
         "message": failure.message if failure else None,
         "crash": outcome.crash.id if outcome.crash else None,
     }
-    _upsert(connection, inputs, row, key="digest")
+    upsert(connection, inputs, row, key="digest")
 
 
-def _assign(connection: Connection, signature: Signature) -> str:
-    key = digest(signature.key)
-    known = connection.execute(select(clusters.c.id, clusters.c.title).where(clusters.c.digest == key)).first()
-    if known is None:
-        return _create_cluster(connection, signature, key)
-    title = shared_title(known.title, signature.title)
-    if title != known.title:
-        connection.execute(update(clusters).where(clusters.c.digest == key).values(title=title))
-    found: str = known.id
-    return found
-
-
-def shared_title(known: str, new: str) -> str:
-    """A title that is true of the crashes so far and of one more.
-
-    A title reads `where it died ◂ called from`; the same key may be reached by several callers.
-    Titles with nothing in common are a later triage's better words for the same key.
-    """
-    if known == new:
-        return known
-    one, other = known.split(_CALLED_FROM), new.split(_CALLED_FROM)
-    alike = [a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))]
-    return _CALLED_FROM.join([*alike, _SEVERAL]) if alike else new
-
-
-def _create_cluster(connection: Connection, signature: Signature, key: str) -> str:
-    row = {
-        "id": _free_id(connection, key),
-        "digest": key,
-        "signature": signature.key,
-        "title": signature.title,
-        "state": State.NEW.value,
-    }
-    connection.execute(insert(clusters).values(row))
-    return row["id"]
-
-
-def _free_id(connection: Connection, key: str) -> str:
-    for length in range(_ID_DIGITS, len(key) + 1):
-        candidate = f"C-{key[:length]}"
-        if connection.scalar(select(clusters.c.id).where(clusters.c.id == candidate)) is None:
-            return candidate
-    raise AssertionError("two signatures with one SHA-256")
+def _assign(connection: Connection, crash: Crash, signature: Signature) -> str:
+    """The crash's cluster: where a person put it, or where its keys or its likeness belong."""
+    pinned: str | None = connection.scalar(select(pins.c.cluster).where(pins.c.crash == crash.id))
+    book = SqlBook(connection)
+    if pinned is not None:
+        return book.root(pinned)
+    placed = place(signature, profile_of(crash), book)
+    if placed.rule != NEW:
+        retitle(connection, placed.cluster, signature.title)
+        origin: str | None = connection.scalar(select(keys.c.cluster).where(keys.c.digest == digest(signature.key)))
+        if origin is not None and origin != placed.cluster:
+            regroupings.follow(connection, crash.id, origin, placed.cluster)
+    return placed.cluster
 
 
 def _crash_row(crash: Crash) -> dict[str, Any]:
@@ -134,9 +100,3 @@ def _crash_row(crash: Crash) -> dict[str, Any]:
 def _label(runtime: Runtime) -> str:
     label = f"{runtime.name} {runtime.version}" if runtime.version else runtime.name
     return label[:_INDEXED_LENGTH]
-
-
-def _upsert(connection: Connection, table: Table, row: Mapping[str, Any], *, key: str) -> None:
-    statement = _INSERTS[connection.dialect.name](table).values(dict(row))
-    fresh = {name: statement.excluded[name] for name in row if name != key}
-    connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=fresh))

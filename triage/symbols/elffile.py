@@ -175,6 +175,12 @@ class ElfFile:
         base = segment.address
         return base, [base + start for start in pairs[::2]], [base + fde for fde in pairs[1::2]]
 
+    def frame_entry(self, address: int) -> int | None:
+        """The address of the unwind table's entry (FDE) that begins last at or before `address`."""
+        table = self._frame_table
+        index = bisect_right(table[1], address) - 1 if table else -1
+        return table[2][index] if table and index >= 0 else None
+
     def function_start(self, address: int) -> int | None:
         """Where the function (its FDE) that covers `address` begins, `None` when none does."""
         table = self._frame_table
@@ -187,14 +193,17 @@ class ElfFile:
         length = self._entry_length(entries[index])
         return starts[index] if length is not None and address < starts[index] + length else None
 
+    def function_starts(self) -> tuple[int, ...]:
+        """Where functions begin by the unwind table, in order; empty without one."""
+        table = self._frame_table
+        return tuple(table[1]) if table is not None else ()
+
     def unwind_rows(self, address: int) -> list[dict[Any, Any]]:
         """The decoded call frame rows of the function that covers `address`, as pyelftools gives them.
 
         Only that one function's entry and its common part are decoded: all of `.eh_frame` takes seconds.
         """
-        table = self._frame_table
-        index = bisect_right(table[1], address) - 1 if table else -1
-        entry = table[2][index] if table and index >= 0 else None
+        entry = self.frame_entry(address)
         head = self.read(entry, 8) if entry is not None else None
         if entry is None or head is None:
             return []

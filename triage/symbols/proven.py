@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from triage.corefile import CoreFile
 from triage.corefile.linkmap import loaded_names
+from triage.corefile.modules import MappedModule
+from triage.symbols.elffile import ElfFile
 from triage.symbols.finder import Finder
 
 
@@ -15,14 +19,37 @@ def proven_files(core: CoreFile, finder: Finder) -> dict[str, Path]:
     The kernel's list has the real path of a library, the dynamic loader's the one it was opened
     with (`/lib/…` for `/usr/lib/…`); a debugger asks for the latter.
     """
-    files: dict[str, Path] = {}
-    by_base: dict[int, Path] = {}
-    for module in core.modules:
-        located = finder.locate(module)
-        if located.file is not None:
-            files[module.path] = located.file.path
-            by_base[module.base] = located.file.path
+    by_base = {module.base: located.path for module, located in _located(core, finder)}
+    files = {module.path: located.path for module, located in _located(core, finder)}
     for address, name in loaded_names(core.memory, core.notes.auxv):
         if address in by_base and name.startswith("/"):
             files[name] = by_base[address]
     return files
+
+
+def _located(core: CoreFile, finder: Finder) -> Iterator[tuple[MappedModule, ElfFile]]:
+    for module in core.modules:
+        file = finder.locate(module).file
+        if file is not None:
+            yield module, file
+
+
+@dataclass(frozen=True, slots=True)
+class Libraries:
+    """What the dynamic loader of the process had loaded: `names` by load address."""
+
+    names: dict[int, str]
+
+    def named(self, core: CoreFile) -> frozenset[str]:
+        """Every path the core names, proven or not."""
+        return frozenset((*self.names.values(), *(module.path for module in core.modules)))
+
+    def on(self, core: CoreFile, addresses: Iterable[int]) -> tuple[str, ...]:
+        """The loader's names of the libraries these addresses lie in."""
+        bases = {module.base for module in map(core.module_at, addresses) if module is not None}
+        return tuple(self.names[base] for base in sorted(bases) if base in self.names)
+
+
+def libraries(core: CoreFile) -> Libraries:
+    """The dynamic loader's list."""
+    return Libraries(dict(loaded_names(core.memory, core.notes.auxv)))

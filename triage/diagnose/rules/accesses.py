@@ -11,6 +11,7 @@ from triage.model import AccessKind, Confidence, Fault, Finding
 _HALF = 1 << 47
 _MEMBER = 1024  # a member of a record that is not there: the base register has its distance already
 _PAGE_REACH = 4096
+_EMPTY = {"Python": "None", "Perl": "undef", "Ruby": "nil"}
 _SHARED = ("/dev/zero (deleted)", "/memfd:opcache", "/SYSV")
 
 
@@ -37,9 +38,10 @@ def null_pointer(case: Case) -> Finding | None:
         confidence=Confidence.PROVED if null else Confidence.LIKELY,
         evidence=(f"the faulting address is {near_null(distance)}", *wording.instruction(case)),
         explanation=(
-            'NULL stands for "nothing there", as null does in PHP. C code took it for the address of something'
+            f'NULL stands for "nothing there", as {_EMPTY.get(case.language, "null")} does in {case.language}. C '
+            "code took it for the address of something"
             + (f" and used a place {side} it" if distance else "")
-            + ". In PHP that is an Error you can catch; in C it ends the process. "
+            + f". In {case.language} that is an error you can catch; in C it ends the process. "
             + ("That an empty reference was used is certain; why" if null else "Why")
             + " it was empty is not in the core: mostly a case that the code did not think of, rarely memory that "
             "was damaged before."
@@ -62,7 +64,7 @@ def _small_number(case: Case, fault: Fault | None, distance: int) -> Finding:
         confidence=Confidence.LIKELY,
         evidence=(f"the faulting address is {near_null(distance)}", *wording.instruction(case)),
         explanation=(
-            "No memory lies at such small addresses. The code took a number (a length, a counter, a PHP int) for an "
+            "No memory lies at such small addresses. The code took a number (a length, a counter, an int) for an "
             "address: one kind of value was taken for another, or a variable was overwritten."
         ),
         next_steps=(_look_at(case),),
@@ -275,7 +277,7 @@ def wild_access(case: Case) -> Finding | None:
         confidence=Confidence.PROVED,
         evidence=(wording.mapping(case, address), *wording.instruction(case), *past),
         explanation=(
-            "A reference inside PHP, an extension or a library held a wrong address. "
+            f"A reference inside {case.language}, an extension or a library held a wrong address. "
             + (
                 "It is just past the end of memory that is there, so the code may have run off the end of a buffer. "
                 if past
@@ -320,6 +322,6 @@ def _look_at(case: Case) -> str:
     if frame.class_name == "FFI":
         return f"PHP called the C function {frame.function}() through FFI{place}: check what that call passes."
     return (
-        f"Look at {script_name(frame)}{place}, the last PHP code before the fault: what do the crashes that go "
-        "through it share (input, options, time)?"
+        f"Look at {script_name(frame)}{place}, the last {case.language} code before the fault: what do the crashes "
+        "that go through it share (input, options, time)?"
     )

@@ -130,8 +130,8 @@ def _double(case: Case, name: str, value: int) -> Finding | None:
         confidence=Confidence.GUESS,
         evidence=(f"{name} held {value:#018x}, the bits of the floating point number {number!r}",),
         explanation=(
-            "A PHP float and an address take the same room. Code that takes the one for the other has mixed up the "
-            "type of a value."
+            f"A {case.language} float and an address take the same room. Code that takes the one for the other has "
+            "mixed up the type of a value."
         ),
     )
 

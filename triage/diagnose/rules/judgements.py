@@ -55,8 +55,8 @@ def victim_or_cause(case: Case, findings: Sequence[Finding]) -> Finding | None:
         )
     if _walks_memory(top) and not _is_null(case) and case.fault is not None:
         return _victim(
-            top, f"{native_call(top)} walks structures into which all of PHP's memory is tied, and met a wild "
-            "address there", Confidence.LIKELY,
+            top, f"{native_call(top)} walks structures into which all of {case.language}'s memory is tied, and met a "
+            "wild address there", Confidence.LIKELY,
         )  # fmt: skip
     return None
 
@@ -69,11 +69,11 @@ def _victim(top: Frame, why: str, sure: Confidence) -> Finding:
         confidence=sure,
         evidence=(why,),
         explanation=(
-            "Do not look for the mistake in the function that died, nor in the PHP line it was called from: "
+            "Do not look for the mistake in the function that died, nor in the line of your code it was called from: "
             "they used "
             "memory that something else had damaged. The same damage will kill other functions on other days. "
             "What the "
-            "crashes share (options, extensions, PHP code that ran before) leads further than any one stack."
+            "crashes share (options, extensions, code that ran before) leads further than any one stack."
         ),
     )
 
@@ -118,7 +118,7 @@ def _outside(case: Case, rules: dict[str, Finding]) -> Finding | None:
     return _blamed(
         "no code of this process: it was stopped from outside",
         Confidence.LIKELY,
-        "Look at who sends signals or sets limits on this machine, not at PHP.",
+        "Look at who sends signals or sets limits on this machine, not at this program.",
         *found.evidence,
     )
 
@@ -153,8 +153,10 @@ def _recursion(case: Case, rules: dict[str, Finding]) -> Finding | None:
     own = next((frame for frame in cycle if frame.kind not in ("native", "gap") and frame.file is not None), None)
     if own is not None:
         return _blamed(
-            f"your PHP code: {script_name(own)} at {own.file}:{own.line} calls itself without end", Confidence.LIKELY,
-            "PHP code that recurses too deep is the one way in which PHP code alone can end the process.",
+            f"your {case.language} code: {script_name(own)} at {own.file}:{own.line} calls itself without end",
+            Confidence.LIKELY,
+            f"{case.language} code that recurses too deep is the one way in which {case.language} code alone can end "
+            "the process.",
             *rules["stack-overflow"].evidence[-1:],
         )  # fmt: skip
     top = next(case.native(), None)
@@ -162,7 +164,7 @@ def _recursion(case: Case, rules: dict[str, Finding]) -> Finding | None:
         return None
     return _blamed(
         f"{_owner(case, cycle[0])}, which recurses over something nested very deep", Confidence.LIKELY,
-        "No PHP function repeats, only native ones: the data was nested deeper than that code can bear.",
+        f"No {case.language} function repeats, only native ones: the data was nested deeper than that code can bear.",
         *rules["stack-overflow"].evidence[-1:],
     )  # fmt: skip
 
@@ -205,18 +207,18 @@ def _damaged(case: Case, rules: dict[str, Finding]) -> Finding | None:
         rule="blame",
         topic=Topic.JUDGEMENT,
         title="One core cannot tell who damaged the memory"
-        + (f"; extensions that are not PHP's own come first: {named}" if suspects else ""),
+        + (f"; extensions that are not {case.language}'s own come first: {named}" if suspects else ""),
         confidence=Confidence.GUESS,
         evidence=(
             found.title,
             "this program loads no extensions that triage knows of"
             if case.runtime is None
             else f"extensions with a version of their own: {named}" if suspects
-            else "all extensions in this process are PHP's own, or built into it",
+            else f"all extensions in this process are {case.language}'s own, or built into it",
         ),
         explanation=(
-            "Any C code in the process could have done it. PHP's own extensions are used by everybody, so others are "
-            "looked at first; experiments tell more than guessing."
+            f"Any C code in the process could have done it. {case.language}'s own extensions are used by everybody, "
+            "so others are looked at first; experiments tell more than guessing."
         ),
     )  # fmt: skip
 
@@ -266,7 +268,7 @@ def _owner(case: Case, frame: Frame) -> str:
             return f"the extension {extension}" + (f" {version}" if version else "")
     name = file_name(frame.module or "the program")
     if runtime is not None and frame.module == _program(case):
-        return f"{runtime.name.upper()} itself ({native_call(frame)} in {name})"
+        return f"{runtime.language} itself ({native_call(frame)} in {name})"
     if ".so" in name:
         return f"the library {name}"
     return f"the program {name} ({native_call(frame)})"

@@ -111,7 +111,7 @@ def _turns(case: Case) -> tuple[str, ...]:
         title = f"{who}, {times} times over"
         return (
             title,
-            f"{times} turns of the PHP functions {who}",
+            f"{times} turns of the {case.language} functions {who}",
             *(f"one turn goes through {line}" for line in lines),
         )
     names = list(dict.fromkeys(native_name(frame) for frame in cycle))
@@ -144,8 +144,9 @@ def _steps(case: Case) -> tuple[str, ...]:
         steps.append(f"Open {own.file}:{own.line}: find the condition that should end {script_name(own)}.")
     elif cycle:
         steps.append(
-            "No PHP function repeats: PHP itself walks something nested very deep (arrays, objects that hold each "
-            "other, a long linked list). Look at what the innermost PHP frame works on."
+            f"No {case.language} function repeats: {case.language} itself walks something nested very deep (arrays, "
+            "objects that hold each other, a long linked list). Look at what the innermost frame of your code works "
+            "on."
         )
     version = _version(case)
     if version is not None and version < (8, 3):

@@ -57,10 +57,10 @@ def arithmetic(case: Case) -> Finding | None:
         confidence=Confidence.PROVED,
         evidence=(f"the signal is SIGFPE, si_code {signal.code_name or signal.code}", *wording.instruction(case)),
         explanation=(
-            "PHP catches a division by zero in PHP code itself. This one was made by C code, which trusted a number "
-            "it should have checked: the innermost function is the faulty one."
+            f"{case.language} catches a division by zero in its own code. This one was made by C code, which "
+            "trusted a number it should have checked: the innermost function is the faulty one."
         ),
-        next_steps=("Look at what the innermost PHP frame was given: a zero size, count or modulus?",),
+        next_steps=("Look at what the innermost frame of your code was given: a zero size, count or modulus?",),
     )
 
 

@@ -128,6 +128,25 @@ class PhpProcess:
             found[thread] = walker.walk(current, limit=_OTHER_FRAMES).frames
         return found
 
+    def configuration(self, *, at: float) -> Runtime:
+        """How it is set up and which worker it is, no more: for processes that go on meanwhile.
+
+        `at` is the present time in seconds since 1970.
+        """
+        reader, php = self._reader, self._php
+        return Runtime(
+            name=self.name,
+            version=php.version,
+            sapi=facts.sapi(reader, php),
+            debug=php.debug,
+            zts=php.zts,
+            script=facts.script(reader, php),
+            extensions={extension.name: extension.version for extension in php.extensions},
+            options=self._options(),
+            extension_files=modules.files(self._core, php),
+            worker=worker(self._core, at_crash=at),
+        )
+
     def stack(self) -> Walk:
         """The PHP stack alone."""
         return self._walk(self._walker(self._jit_ranges(), self._fibers()))

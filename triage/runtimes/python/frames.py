@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from triage.model import Role, ScriptFrame
+from triage.runtimes.python.datastack import DataStack
 from triage.runtimes.python.lines import line_at
 from triage.runtimes.python.objects import Objects, untagged
 
@@ -46,11 +47,12 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """One record of the chain. `entry` tells that a native loop began with it, `shim` that it is no call."""
+    """One record of the chain. `entry`: a native loop began with it; `plain`: no generator's; `shim`: no call."""
 
     address: int
     code: int
     entry: bool = False
+    plain: bool = False
     shim: bool = False
 
 
@@ -69,7 +71,7 @@ class StackReader:
         """The stack of the thread whose state is at `thread`; a chain that loops or leaves memory ends there."""
         self._warnings = []
         frames: list[ScriptFrame] = []
-        for place in self._chain(self._innermost(thread), limit):
+        for place in self._chain(thread, limit):
             if place.shim:
                 frames[-1:] = [replace(frame, ends_activation=True) for frame in frames[-1:]]
             else:
@@ -89,8 +91,9 @@ class StackReader:
             return objects.field(held, "cframe", "current_frame") if held else None
         return objects.field(thread, "thread_state", "current_frame")
 
-    def _chain(self, address: int | None, limit: int) -> Iterator[_Place]:
-        seen: set[int] = set()
+    def _chain(self, thread: int, limit: int) -> Iterator[_Place]:
+        stack, plain = DataStack(self._objects, thread), None
+        address, seen = self._innermost(thread), set[int]()
         while address:
             if address in seen:
                 self._cut(f"loops back to frame {address:#x}")
@@ -99,11 +102,16 @@ class StackReader:
             if place is None:
                 self._cut(f"leads to {address:#x}, which is no frame")
                 return
+            refused = stack.refuses(plain, address) if place.plain else None
+            if refused:
+                self._cut(f"leads to {address:#x}, {refused}")
+                return
             if len(seen) >= limit:
                 self._warnings.append(f"more than {limit} Python frames; the outermost are left out")
                 return
             seen.add(address)
             yield place
+            plain = address if place.plain else plain
             struct, field = ("frame_object", "f_back") if self._old else ("interpreter_frame", "previous")
             address = self._objects.field(address, struct, field)
 
@@ -124,7 +132,7 @@ class StackReader:
             return _Place(address, 0, shim=True) if owner <= self._first_shim + 1 else None
         code = untagged(objects.field(address, "interpreter_frame", "code") or 0)
         entry = bool(objects.field(address, "interpreter_frame", "is_entry"))
-        return _Place(address, code, entry=entry) if self.code(code) else None
+        return _Place(address, code, entry=entry, plain=owner == 0) if self.code(code) else None
 
     def _frame(self, place: _Place) -> ScriptFrame:
         code = self.code(place.code)
@@ -133,7 +141,12 @@ class StackReader:
         offset = self._offset(place, code)
         line = self._line(code, offset)
         begun = offset is None or offset >= code.traceable * _STEPS or code.kind is not None
-        notes = [code.kind, None if begun else "just being entered", None if line else "line unknown"]
+        notes = [
+            code.kind,
+            None if begun else "just being entered",
+            None if line else "line unknown",
+            self._doubt(place),
+        ]
         return ScriptFrame(
             kind=KIND,
             role=Role.INCLUDE if code.name == _MODULE else Role.USER,
@@ -146,6 +159,15 @@ class StackReader:
             note=", ".join(note for note in notes if note) or None,
             call="." if code.owner else None,
         )
+
+    def _doubt(self, place: _Place) -> str | None:
+        """What to say when the function that the frame runs has other code: damage, or a program that swaps code."""
+        objects = self._objects
+        function = untagged(objects.field(place.address, "interpreter_frame", "function") or 0)
+        if not objects.is_a(function, "function"):
+            return None
+        other = objects.field(function, "python_function", "func_code")
+        return None if other == place.code else "unknown whether this is right: the function called has other code"
 
     def _offset(self, place: _Place, code: Code) -> int | None:
         """How far into its code a frame is, in bytes; up to -2 for a function that has not begun."""

@@ -1,0 +1,84 @@
+"""The fast lane and GDB give the same answer for every core of the corpus, or the fast lane says it defers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crashes.conftest import Maker
+from tests.lab.native import c_crash, python_crash
+from tests.lab.php import CASES, Interpreter, make
+from triage.config import Limits, Settings
+from triage.demo.crashes import find_php
+from triage.pipeline import Pipeline
+from triage.wire import crash_to_json
+
+pytestmark = pytest.mark.gdb
+
+
+class Both:
+    """One pipeline that reuses what it knows, one that asks GDB every time."""
+
+    def __init__(self, fast: Pipeline, full: Pipeline) -> None:
+        self.fast = fast
+        self._full = full
+
+    def agree(self, core: Path) -> str:
+        """Both triage the core and must give one record; returns by which lane the fast one went."""
+        before = dict(self.fast.lanes)
+        assert _record(self.fast, core) == _record(self._full, core)
+        return next(lane for lane, count in self.fast.lanes.items() if count > before.get(lane, 0))
+
+
+def _record(pipeline: Pipeline, core: Path) -> dict[str, Any]:
+    crash = pipeline.triage(core).crash
+    assert crash is not None
+    return {key: value for key, value in crash_to_json(crash).items() if key != "timing"}
+
+
+@pytest.fixture(scope="module")
+def both() -> Iterator[Both]:
+    with Pipeline(Settings()) as fast, Pipeline(Settings(reuse=False)) as full:
+        yield Both(fast, full)
+
+
+@pytest.mark.php
+@pytest.mark.parametrize("name", [case.name for case in CASES])
+def test_php(made: Maker, both: Both, tmp_path: Path, name: str) -> None:
+    """Learned from one core, used for another process's of the same crash, at other addresses."""
+    first = made(name)
+    assert both.agree(first.core) in ("asked", "reused")
+    php = find_php()
+    assert php is not None
+    second = make(first.case, Interpreter(php.version), tmp_path)
+    lane = both.agree(second.core)
+    # Where an endless recursion meets the end of its stack is another place each time.
+    assert lane == "reused" or (first.case.endless and lane == "asked")
+    assert both.agree(second.core) == "reused"
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+@pytest.mark.parametrize("flags", [("-O0", "-g"), ("-O2", "-g"), ("-O2", "-s")], ids=" ".join)
+@pytest.mark.parametrize("program", ["threads", "handler"])
+def test_c(both: Both, tmp_path: Path, program: str, flags: tuple[str, ...]) -> None:
+    core = c_crash(program, tmp_path, *flags)
+    assert both.agree(core) == "asked"
+    assert both.agree(core) == "reused"
+
+
+def test_python(both: Both, tmp_path: Path) -> None:
+    core = python_crash(tmp_path)
+    assert both.agree(core) == "asked"
+    assert both.agree(core) == "reused"
+
+
+@pytest.mark.php
+def test_a_deep_recursion_is_walked_by_the_fast_lane_alone(made: Maker) -> None:
+    """GDB sees its two ends; what it would have counted between them is right all the same."""
+    with Pipeline(Settings()) as ends, Pipeline(Settings(reuse=False, limits=Limits(walk_frames=20_000))) as whole:
+        core = made("overflow-methods").core
+        assert _record(ends, core)["threads"][0]["depth"] == _record(whole, core)["threads"][0]["depth"] > 10_000

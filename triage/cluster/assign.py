@@ -1,0 +1,116 @@
+"""Which cluster a crash belongs to: one of its exact keys is known, or it is like crashes that are, or it is new.
+
+A cluster's id is given once and never moves. A later crash can only add keys to a cluster; where it
+turns out to link two by an exact key, the younger one is redirected to the older.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from triage.cluster.profile import Profile, tokens
+from triage.cluster.rarity import rarity
+from triage.cluster.similarity import Weights, compare, weights
+from triage.model import Signature
+
+EXACT, SIMILAR, NEW = "exact", "similar", "new"
+MOST_EXEMPLARS = 12
+_CANDIDATES = 16
+_WORDS = 10
+_KNOWN_WELL = 0.97
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """A crash that stands for its cluster in comparisons."""
+
+    cluster: str
+    profile: Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a crash went and why. `score` of a similar one; `rival` is the best cluster that was refused."""
+
+    cluster: str
+    rule: str
+    score: float | None = None
+    rival: str | None = None
+    rival_score: float | None = None
+
+
+class Book(Protocol):
+    """What is known of the clusters so far."""
+
+    def owners(self, keys: Sequence[str]) -> Sequence[str]:
+        """The clusters that own any of these keys, the oldest first, redirects followed."""
+
+    def candidates(self, words: Sequence[str], most: int) -> Sequence[Exemplar]:
+        """The exemplars that share most of these words."""
+
+    def are_apart(self, one: str, other: str) -> bool:
+        """Whether a person said that the two are not the same."""
+
+    def create(self, signature: Signature) -> str:
+        """A new cluster's id."""
+
+    def learn(self, cluster: str, keys: Sequence[str], profile: Profile, words: Sequence[str]) -> None:
+        """Let the cluster own the keys; keep the profile as an exemplar while there are few. No words: keys only."""
+
+    def redirect(self, cluster: str, into: str, why: str) -> None:
+        """All that is in `cluster`, or comes to it, is in `into` from now on."""
+
+
+def words_of(profile: Profile) -> list[str]:
+    """The rarest words of a crash: what an index keeps and looks for."""
+    unique = dict.fromkeys(tokens(profile))
+    return sorted(unique, key=lambda word: -rarity(word.partition(":")[2]))[:_WORDS]
+
+
+def place(signature: Signature, profile: Profile, book: Book, given: Weights | None = None) -> Placement:
+    """Find or make the crash's cluster, and let it learn from the crash."""
+    keys = (signature.key, *signature.aliases)
+    owners = book.owners(keys)
+    if owners:
+        into = owners[0]
+        for other in owners[1:]:
+            if not book.are_apart(into, other):
+                book.redirect(other, into, f"crashes of both have the key {signature.key}")
+        book.learn(into, keys, profile, ())
+        return Placement(into, EXACT)
+    words = words_of(profile)
+    found = nearest(profile, book.candidates(words, _CANDIDATES), given or weights()) if words else []
+    joined = next((near for near in found if near.is_same), None)
+    if joined is not None:
+        book.learn(joined.cluster, keys, profile, words if joined.score < _KNOWN_WELL else ())
+        return Placement(joined.cluster, SIMILAR, joined.score)
+    cluster = book.create(signature)
+    book.learn(cluster, keys, profile, words)
+    rival = found[0] if found else None
+    return Placement(cluster, NEW, None, rival.cluster if rival else None, rival.score if rival else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A cluster and how near it is: the mean of the best exemplars' scores."""
+
+    cluster: str
+    score: float
+    is_same: bool
+
+
+def nearest(profile: Profile, candidates: Iterable[Exemplar], given: Weights) -> list[Near]:
+    """The candidates' clusters, the nearest first."""
+    scores: defaultdict[str, list[tuple[float, bool]]] = defaultdict(list)
+    for candidate in candidates:
+        found = compare(profile, candidate.profile, given)
+        scores[candidate.cluster].append((found.score, found.matched >= given.evidence))
+    near = []
+    for cluster, values in scores.items():
+        best = sorted(values, reverse=True)[: given.nearest]
+        score = sum(value for value, _ in best) / len(best)
+        near.append(Near(cluster, score, score >= given.join and best[0][1]))
+    return sorted(near, key=lambda found: (-found.score, found.cluster))

@@ -1,0 +1,109 @@
+"""What two crashes are compared by, as plain data that a store can keep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from triage.cluster.shape import BUILT_IN, NATIVE, SCRIPT, Shape, Step, read
+from triage.cluster.signature import builds_of, is_overflow
+from triage.model import Crash
+
+_NEAR = 0x10000
+_TOP = 1 << 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A crash's shape and the few facts beside it that tell bugs apart.
+
+    `fault` is how memory was misused (`read null+18`, `write wild`, `execute`, `abort`), `signal` the
+    signal's name.
+    """
+
+    steps: tuple[Step, ...]
+    overflow: bool = False
+    heap: str | None = None
+    died_at: str | None = None
+    signal: str | None = None
+    fault: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing that a comparison could rest on."""
+        return not self.steps
+
+
+def profile_of(crash: Crash) -> Profile:
+    """What of a crash is compared."""
+    shape = read(crash.crashed_thread, builds_of(crash), overflow=is_overflow(crash))
+    return profile(shape, crash)
+
+
+def profile(shape: Shape, crash: Crash) -> Profile:
+    """The same from a shape that was read before."""
+    return Profile(
+        steps=shape.steps,
+        overflow=shape.overflow,
+        heap=shape.heap,
+        died_at=shape.died_at,
+        signal=crash.signal.name if crash.signal else None,
+        fault=_fault(crash),
+    )
+
+
+def _fault(crash: Crash) -> str | None:
+    """The kind of access, and how far from NULL it was: builds differ in addresses, seldom in this."""
+    fault = crash.fault
+    if fault is None:
+        return None
+    if fault.kind == "execute":
+        return "execute"
+    if fault.address < _NEAR:
+        return f"{fault.kind} null+{fault.address:x}"
+    if fault.address >= _TOP - _NEAR:
+        return f"{fault.kind} null-{_TOP - fault.address:x}"
+    return f"{fault.kind} wild"
+
+
+def tokens(found: Profile) -> Iterator[str]:
+    """The words under which an index finds this crash; the same word means the same thing in every crash."""
+    if found.died_at:
+        yield f"at:{found.died_at}"
+    for step in found.steps:
+        if step.kind == NATIVE and step.name is not None:
+            yield f"n:{step.name}"
+        elif step.kind == NATIVE and step.function is not None:
+            yield f"u:{step.function}"
+        elif step.kind == BUILT_IN:
+            yield f"b:{step.name}"
+        if step.place:
+            yield f"at:{step.place}"
+    innermost = found.steps[0] if found.steps else None
+    if innermost is not None and innermost.kind == SCRIPT:
+        yield f"o:{innermost.opcode}"
+    for step in found.steps:
+        if step.kind == SCRIPT:
+            yield f"s:{step.name}"
+            break
+
+
+def dump(found: Profile) -> str:
+    """JSON of a profile, without what is not there."""
+    record = {name: value for name, value in asdict(found).items() if value}
+    record["steps"] = [{name: value for name, value in step.items() if value} for step in record.get("steps", ())]
+    return json.dumps(record, separators=(",", ":"))
+
+
+def load(text: str) -> Profile:
+    """The profile that `dump` wrote.
+
+    Raises:
+        ValueError: when `text` is not such JSON.
+    """
+    try:
+        record = json.loads(text)
+        return Profile(**{**record, "steps": tuple(Step(**step) for step in record["steps"])})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a profile: {error}") from error

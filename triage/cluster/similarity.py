@@ -1,0 +1,240 @@
+"""How alike two crashes are: their stacks laid side by side, each frame weighed by place and rarity.
+
+The score is matched weight over comparable weight. What only one of the two could name is not
+comparable across builds and counts neither for nor against, beyond a small doubt; within one build
+unnamed code is compared exactly, by its address.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from triage.cluster.profile import Profile
+from triage.cluster.rarity import rarity
+from triage.cluster.shape import BUILT_IN, NATIVE, SCRIPT, Step
+
+MATCH, UNKNOWN, GAP, DIFFERENT = "match", "unknown", "gap", "different"
+_MOST_STEPS = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What the parts of a comparison weigh; `join` is the score from which two are the same, `evidence` the
+    matched weight below which nobody may say so. The values are in weights.json, tuned on known bugs."""
+
+    decay: float
+    offset: float
+    helper: float
+    outside: float
+    built_in: float
+    script: float
+    opcode: float
+    fault: float
+    heap: float
+    place: float
+    unknown: float
+    rarest: float
+    commonest: float
+    join: float
+    evidence: float
+    nearest: int
+
+
+@cache
+def weights() -> Weights:
+    """The shipped weights."""
+    return Weights(**json.loads(resources.files(__package__ or "").joinpath("weights.json").read_text("utf-8")))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of two stacks side by side. `a`, `b` as people read them, `None` on the side that has none.
+
+    `verdict` is `match`, `different`, `gap`, or `unknown`; `weight` what it counts.
+    """
+
+    a: str | None
+    b: str | None
+    verdict: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two crashes compared. `score` from 0 to 1; `matched` the weight it rests on."""
+
+    score: float
+    matched: float
+    rows: tuple[Row, ...]
+
+    def is_same(self, given: Weights) -> bool:
+        """Whether this is enough to call them one."""
+        return self.score >= given.join and self.matched >= given.evidence
+
+
+@dataclass(frozen=True, slots=True)
+class _Weighed:
+    step: Step
+    weight: float
+    at: int
+
+
+def compare(a: Profile, b: Profile, given: Weights | None = None) -> Comparison:
+    """Lay two crashes side by side."""
+    given = given or weights()
+    if a.overflow != b.overflow:
+        return Comparison(0.0, 0.0, (Row(_kind(a), _kind(b), DIFFERENT, 1.0),))
+    rows = _cycles(a, b, given) if a.overflow else [*_align(_weigh(a, given), _weigh(b, given), given)]
+    rows += _beside(a, b, given)
+    matched = sum(row.weight for row in rows if row.verdict == MATCH)
+    against = sum(row.weight for row in rows if row.verdict in (GAP, DIFFERENT))
+    doubt = given.unknown * sum(row.weight for row in rows if row.verdict == UNKNOWN)
+    total = matched + against + doubt
+    return Comparison(matched / total if total else 0.0, matched, tuple(rows))
+
+
+def _kind(found: Profile) -> str:
+    return "stack overflow" if found.overflow else "no stack overflow"
+
+
+def text(step: Step) -> str:
+    """A step as people read it."""
+    if step.name is None:
+        return f"{step.module}!sub_{(step.function or '').partition(':')[2]}"
+    return f"{step.name}()" if step.kind != NATIVE and "@" not in step.name else step.name
+
+
+def _weigh(found: Profile, given: Weights) -> list[_Weighed]:
+    """The steps with what they count: the nearer to the crash and the rarer, the more."""
+    weighed: list[_Weighed] = []
+    at, outside = 0, False
+    for step in found.steps[:_MOST_STEPS]:
+        weight = math.exp(-given.decay * at) * _worth(step, given) * (given.outside if outside else 1.0)
+        weighed.append(_Weighed(step, weight, at))
+        if not step.helper:
+            at += 1
+        outside = outside or step.kind == SCRIPT
+    return weighed
+
+
+def _worth(step: Step, given: Weights) -> float:
+    if step.kind == SCRIPT:
+        return given.script
+    common = given.commonest + (given.rarest - given.commonest) * rarity(step.name or "")
+    if step.kind == BUILT_IN:
+        return given.built_in * common
+    return given.helper * common if step.helper else common
+
+
+def _relation(a: Step, b: Step) -> str:
+    """Whether two frames are the same function, are not, or cannot be told."""
+    if a.kind != b.kind:
+        return DIFFERENT
+    if a.place is not None and a.place == b.place:
+        return MATCH
+    if a.name is not None and b.name is not None:
+        return MATCH if a.name == b.name else DIFFERENT
+    if a.function is not None and b.function is not None and _build(a) == _build(b):
+        return MATCH if a.function == b.function else DIFFERENT
+    if a.module != b.module:
+        return DIFFERENT
+    return UNKNOWN
+
+
+def _build(step: Step) -> str:
+    return (step.function or "").partition(":")[0]
+
+
+def _align(a: Sequence[_Weighed], b: Sequence[_Weighed], given: Weights) -> list[Row]:
+    """The alignment that matches most weight, as rows from the crash outwards."""
+    width = len(b) + 1
+    best = [0.0] * ((len(a) + 1) * width)
+    verdicts = [[_relation(one.step, other.step) for other in b] for one in a]
+    for i in range(len(a) - 1, -1, -1):
+        for j in range(len(b) - 1, -1, -1):
+            here = max(best[(i + 1) * width + j], best[i * width + j + 1])
+            gain = _gain(a[i], b[j], verdicts[i][j], given)
+            if gain > 0:
+                here = max(here, best[(i + 1) * width + j + 1] + gain)
+            best[i * width + j] = here
+    rows: list[Row] = []
+    i = j = 0
+    while i < len(a) and j < len(b):
+        gain = _gain(a[i], b[j], verdicts[i][j], given)
+        here = best[i * width + j]
+        if gain > 0 and here == best[(i + 1) * width + j + 1] + gain:
+            rows.extend(_pair(a[i], b[j], verdicts[i][j], given))
+            i, j = i + 1, j + 1
+        elif here == best[(i + 1) * width + j]:
+            rows.append(Row(text(a[i].step), None, GAP, a[i].weight))
+            i += 1
+        else:
+            rows.append(Row(None, text(b[j].step), GAP, b[j].weight))
+            j += 1
+    rows += [Row(text(one.step), None, GAP, one.weight) for one in a[i:]]
+    rows += [Row(None, text(other.step), GAP, other.weight) for other in b[j:]]
+    return rows
+
+
+def _gain(a: _Weighed, b: _Weighed, verdict: str, given: Weights) -> float:
+    if verdict == MATCH:
+        return (a.weight + b.weight) * math.exp(-given.offset * abs(a.at - b.at))
+    # To explain two frames by each other is better than to leave both unexplained, and worse than a match.
+    return 0.4 * min(a.weight, b.weight) * math.exp(-given.offset * abs(a.at - b.at)) if verdict == UNKNOWN else 0.0
+
+
+def _pair(a: _Weighed, b: _Weighed, verdict: str, given: Weights) -> list[Row]:
+    whole = a.weight + b.weight
+    if verdict == UNKNOWN:
+        return [Row(text(a.step), text(b.step), UNKNOWN, whole)]
+    near = math.exp(-given.offset * abs(a.at - b.at))
+    rows = [Row(text(a.step), text(b.step), MATCH, whole * near)]
+    if near < 1.0:
+        rows.append(Row(text(a.step), text(b.step), DIFFERENT, whole * (1.0 - near)))
+    return rows
+
+
+def _cycles(a: Profile, b: Profile, given: Weights) -> list[Row]:
+    """Two recursions: the functions that call each other, in any order."""
+    rows: list[Row] = []
+    left = list(b.steps)
+    for step in a.steps:
+        twin = next((other for other in left if _relation(step, other) == MATCH), None)
+        if twin is not None:
+            left.remove(twin)
+            rows.append(Row(text(step), text(twin), MATCH, 2 * _worth(step, given)))
+        else:
+            rows.append(Row(text(step), None, GAP, _worth(step, given)))
+    return rows + [Row(None, text(step), GAP, _worth(step, given)) for step in left]
+
+
+def _beside(a: Profile, b: Profile, given: Weights) -> list[Row]:
+    """What tells beside the stack. What one of the two does not know says nothing."""
+    rows: list[Row] = []
+    if a.fault and b.fault and not a.overflow:
+        same = a.fault == b.fault
+        rows.append(Row(a.fault, b.fault, MATCH if same else DIFFERENT, given.fault))
+    if a.heap or b.heap:
+        same = bool(a.heap) == bool(b.heap)
+        rows.append(Row(a.heap, b.heap, MATCH if same else DIFFERENT, given.heap))
+    if a.died_at and a.died_at == b.died_at:
+        rows.append(Row(f"died at {a.died_at}", f"died at {b.died_at}", MATCH, given.place))
+    one, other = _opcode(a), _opcode(b)
+    if one and other and not a.overflow:
+        rows.append(Row(one, other, MATCH if one == other else DIFFERENT, given.opcode))
+    return rows
+
+
+def _opcode(found: Profile) -> str | None:
+    """What the innermost script code was executing; calls to built-in functions are told by these."""
+    for step in found.steps:
+        if step.kind == BUILT_IN:
+            return None
+        if step.kind == SCRIPT:
+            return step.opcode
+    return None

@@ -1,0 +1,90 @@
+"""Two lanes to one answer: the core's own tables for every core, GDB once for each new shape.
+
+The fast lane walks the stack with the unwind tables of the proven files. Where GDB has seen that very
+shape before, its names are put on the frames; else GDB is asked, and its answer is kept if the walk
+gives it back whole. What the walk cannot follow to its end is GDB's every time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from triage.config import Limits
+from triage.corefile import CoreFile
+from triage.gdb.session import Target
+from triage.gdb.sessions import Sessions
+from triage.gdb.shapes import Shapes
+from triage.model import Unwinding
+from triage.symbols import Finder
+from triage.symbols.proven import libraries, proven_files
+from triage.unwind import Bounds, Tables, Walk, walk_threads
+
+_MORE = 16  # what GDB leaves out at the outer end (all that called main) must be in the walk
+_WORTH = 2000  # GDB walks that many frames itself: what it can see it shall see
+_DEEPEST = 5_000_000
+_OTHERS_MORE = 1000
+
+
+class Lanes:
+    """Native stacks, core after core. `tally` counts the lanes: `reused`, `asked`, and `deferred: REASON`."""
+
+    def __init__(self, sessions: Sessions, finder: Finder, limits: Limits, *, reuse: bool) -> None:
+        self._sessions = sessions
+        self._finder = finder
+        self._limits = limits
+        self._reuse = reuse
+        self._tables = Tables(finder)
+        self._shapes = Shapes()
+        self.tally: Counter[str] = Counter()
+
+    def answer(self, core: CoreFile, rules: Unwinding | None, loop_register: str | None) -> dict[str, Any]:
+        """What GDB says of this core's threads, asked now or remembered.
+
+        `loop_register` is the one in which the interpreter keeps its own frame, if it does.
+
+        Raises:
+            GdbFailed: when GDB had to be asked and gave no answer.
+        """
+        walks = self._walks(core, rules)
+        doubt = next((walk.reason for walk in walks if walk.reason is not None), None)
+        known = self._shapes.recall(core, walks, loop_register) if self._reuse and doubt is None else None
+        if isinstance(known, dict):
+            self.tally["reused"] += 1
+            return known
+        resume = self._resume(walks[0]) if self._reuse and walks and walks[0].reason is None else None
+        target = self._target(core, walks if self._reuse and doubt is None else None)
+        answer = self._sessions.of(target.executable).examine(target, loop_register, rules, resume)
+        if doubt is None and "reduced" not in answer:
+            doubt = self._shapes.learn(core, walks, loop_register, answer, resumed=resume is not None)
+        self.tally["asked" if doubt is None else f"deferred: {doubt}"] += 1
+        return answer
+
+    def _walks(self, core: CoreFile, rules: Unwinding | None) -> Sequence[Walk]:
+        limits = self._limits
+        crashed = Bounds(limits.inner_frames, limits.outer_frames + _MORE, _DEEPEST)
+        others = limits.other_thread_frames
+        rest = Bounds(others, 4 + _MORE, others + _OTHERS_MORE)
+        return list(walk_threads(core, self._tables, rules, crashed, rest, limits.threads))
+
+    def _resume(self, walk: Walk) -> Mapping[str, object] | None:
+        """Where GDB shall go on in a deep recursion; `None` when it is to walk all of it."""
+        if walk.depth <= self._limits.inner_frames + self._limits.outer_frames + _WORTH:
+            return None
+        return {"level": walk.depth - len(walk.outer), "registers": dict(walk.resume)}
+
+    def _target(self, core: CoreFile, walks: Sequence[Walk] | None) -> Target:
+        """What GDB is to open; with `walks` it reads only the libraries these go through."""
+        executable = core.executable
+        program = self._finder.locate(executable).file if executable else None
+        loaded = libraries(core)
+        addresses = {place.pc for walk in walks or () for place in walk.places}
+        return Target(
+            core=core.path,
+            executable=program.path if program else None,
+            files=proven_files(core, self._finder),
+            debug_dirs=self._finder.debug_dirs,
+            named=loaded.named(core),
+            needed=loaded.on(core, addresses) if walks is not None else None,
+        )

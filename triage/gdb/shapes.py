@@ -1,0 +1,327 @@
+"""What GDB said of a stack, kept for the next core that stands on the very same one.
+
+A shape is a stack's addresses, each relative to the build it lies in. GDB's names, files, lines and
+inlined frames are a function of it; program counters, stack pointers and registers are those of the
+core at hand. Nothing is kept that does not give back GDB's own answer, whole, for the core it was
+learned from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from triage.corefile import CoreFile
+from triage.corefile.notes import PC_SP
+from triage.unwind import Place, Walk
+
+_MOST_ROWS = 60_000
+_MOST_DROPPED = 16
+_NUMBER = re.compile(r"0x[0-9a-f]{4,16}")
+_STATIC = ("name", "file", "line", "inline", "handler", "tail", "vouched")
+
+Key = tuple[object, ...]
+
+
+class Spot(NamedTuple):
+    """An address within a build; `module` is None for code that lies in no file (made by a JIT)."""
+
+    module: tuple[str, str | None] | None
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One frame of GDB's. It stands on the frame `place` of the walk, counted from the end if negative.
+
+    `spot` is set where GDB made up a frame with an address of its own (a tail call).
+    """
+
+    static: Mapping[str, Any]
+    place: int
+    spot: Spot | None
+    sp: int | None
+    loop: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """The symbolised frames of one shape. `beyond` outermost frames of the walk GDB does not show."""
+
+    inner: tuple[_Row, ...]
+    outer: tuple[_Row, ...]
+    beyond: int
+    width: Mapping[Spot, int]
+
+
+class Unlearnable(Exception):
+    """GDB's answer cannot be given back from the walk; the message says what differs."""
+
+
+class Shapes:
+    """Answers by shape, the least recently used forgotten first."""
+
+    def __init__(self) -> None:
+        self._stacks: OrderedDict[Key, _Stack | str] = OrderedDict()
+        self._instructions: OrderedDict[Key, str | None] = OrderedDict()
+        self._rows = 0
+
+    def recall(self, core: CoreFile, walks: Sequence[Walk], loop_register: str | None) -> dict[str, Any] | str | None:
+        """GDB's answer for this core; `None` for a new shape, a clause for one that must be asked again."""
+        place = _Places(core, loop_register)
+        found: list[_Stack] = []
+        for at, walk in enumerate(walks):
+            stack = self._stacks.get(place.key(walk, at))
+            if not isinstance(stack, _Stack):
+                return stack
+            self._stacks.move_to_end(place.key(walk, at))
+            found.append(stack)
+        instruction = place.instruction()
+        if instruction not in self._instructions:
+            return None
+        try:
+            return _answer(place, walks, found, self._instructions[instruction])
+        except Unlearnable as reason:
+            return str(reason)
+
+    def learn(
+        self,
+        core: CoreFile,
+        walks: Sequence[Walk],
+        loop_register: str | None,
+        answer: dict[str, Any],
+        *,
+        resumed: bool,
+    ) -> str | None:
+        """Keep what GDB answered; returns why it cannot be kept, if so.
+
+        `resumed` tells that GDB did not see the frames between the inner and the outer ones: the
+        depth in `answer` is corrected for frames that exist in debug information only.
+        """
+        place = _Places(core, loop_register)
+        try:
+            if len(answer["threads"]) != len(walks):
+                raise Unlearnable("GDB shows another number of threads than the core")
+            stacks = [_learned(place, walk, raw) for walk, raw in zip(walks, answer["threads"], strict=True)]
+            if resumed:
+                _correct(answer["threads"][0], _depth(walks[0], stacks[0], place))
+            text = place.relative(answer["instruction"])
+            if _answer(place, walks, stacks, text) != answer:
+                raise Unlearnable("GDB's answer and the one made from the walk differ")
+        except Unlearnable as reason:
+            self._keep(place, walks, [str(reason)] * len(walks))
+            return str(reason)
+        self._keep(place, walks, stacks)
+        self._instructions[place.instruction()] = text
+        if len(self._instructions) > _MOST_ROWS:
+            self._instructions.popitem(last=False)
+        return None
+
+    def _keep(self, place: _Places, walks: Sequence[Walk], stacks: Sequence[_Stack | str]) -> None:
+        for at, (walk, stack) in enumerate(zip(walks, stacks, strict=True)):
+            key = place.key(walk, at)
+            if self._stacks.pop(key, None) is None:
+                self._rows += len(key)
+            self._stacks[key] = stack
+        while self._rows > _MOST_ROWS and len(self._stacks) > len(walks):
+            forgotten, _ = self._stacks.popitem(last=False)
+            self._rows -= len(forgotten)
+
+
+class _Places:
+    """Addresses of one core, each put into its build."""
+
+    def __init__(self, core: CoreFile, loop_register: str | None) -> None:
+        self.core = core
+        self._loop_register = loop_register
+        self._spots: dict[int, Spot] = {}
+        self._keys: dict[int, Key] = {}
+        self._bases = {(module.path, module.build_id): module.base for module in core.modules}
+
+    def spot(self, pc: int) -> Spot:
+        found = self._spots.get(pc)
+        if found is None:
+            module = self.core.module_at(pc)
+            found = Spot((module.path, module.build_id), pc - module.base) if module else Spot(None, 0)
+            self._spots[pc] = found
+        return found
+
+    def address(self, spot: Spot) -> int:
+        base = self._bases.get(spot.module) if spot.module else None
+        if base is None:
+            raise Unlearnable("a module that is not there any more")
+        return base + spot.offset
+
+    def key(self, walk: Walk, at: int) -> Key:
+        """The shape of the thread at that place in the core's list."""
+        if at not in self._keys:
+            frames = tuple((self.spot(place.pc), place.signal, place.vouched) for place in walk.places)
+            self._keys[at] = (at == 0, self._loop_register, walk.depth > len(walk.places), len(walk.inner), *frames)
+        return self._keys[at]
+
+    def instruction(self) -> tuple[Spot | None, bytes | None]:
+        """Where the crashed thread stands, and the bytes of code there."""
+        pc_name, _ = PC_SP.get(self.core.machine or "", ("", ""))
+        pc = self.core.notes.threads[0].registers.get(pc_name)
+        if pc is None:
+            return None, None
+        code = next((raw for size in (16, 8, 4, 1) if (raw := self.core.memory.read(pc, size))), None)
+        return self.spot(pc), code
+
+    def relative(self, text: str | None) -> str | None:
+        """An instruction's text with each address in a module as `{path|build-id|offset}`."""
+        return _NUMBER.sub(self._relative, text) if text else text
+
+    def _relative(self, found: re.Match[str]) -> str:
+        spot = self.spot(int(found[0], 16))
+        return f"\0{spot.module[0]}\0{spot.module[1] or ''}\0{spot.offset:x}\0" if spot.module else found[0]
+
+    def absolute(self, text: str | None) -> str | None:
+        """The reverse of `relative`."""
+        if not text or "\0" not in text:
+            return text
+        pieces = text.split("\0")
+        out = pieces[:1]
+        for path, build, offset, rest in zip(*(iter(pieces[1:]),) * 4, strict=True):
+            out += [f"{self.address(Spot((path, build or None), int(offset, 16))):#x}", rest]
+        return "".join(out)
+
+
+def _learned(place: _Places, walk: Walk, raw: Mapping[str, Any]) -> _Stack:
+    """GDB's frames of one thread as rows on the walk's frames."""
+    if walk.reason or raw["stop"] or raw["name"]:
+        raise Unlearnable(walk.reason or raw["stop"] or "the thread has a name of its own")
+    places = walk.places
+    inner, outer = raw["frames"], raw["outer"]
+    gap = raw["depth"] > len(inner) + len(outer)
+    own = inner if gap else [*inner, *outer]
+    rows = _rows(place, own, list(enumerate(places)))
+    far = outer if gap else []
+    beyond = _beyond(far, places) if gap else walk.depth - sum(not _made_up(row) for row in own)
+    if not 0 <= beyond <= _MOST_DROPPED or (not gap and walk.depth != len(places)):
+        raise Unlearnable("GDB's stack and the walk's end at different frames")
+    count = sum(not _made_up(row) for row in far)
+    first = len(places) - beyond - count
+    last = [(at - len(places), places[at]) for at in range(max(0, first), len(places) - beyond)]
+    tail = _rows(place, far, last)
+    return _Stack(
+        inner=rows[: len(inner)],
+        outer=(*rows[len(inner) :], *tail),
+        beyond=beyond,
+        width=_widths(place, [*own, *far]),
+    )
+
+
+def _made_up(row: Mapping[str, Any]) -> bool:
+    """Whether a frame exists in debug information only."""
+    return bool(row["inline"] or row["tail"])
+
+
+def _beyond(outer: Sequence[Mapping[str, Any]], places: Sequence[Place]) -> int:
+    """How many of the walk's outermost frames GDB leaves out (all that called `main`)."""
+    wanted = [row["pc"] for row in outer if not _made_up(row)]
+    for beyond in range(_MOST_DROPPED + 1):
+        end = len(places) - beyond
+        if wanted and end >= len(wanted) and [p.pc for p in places[end - len(wanted) : end]] == wanted:
+            return beyond
+    return -1
+
+
+def _rows(place: _Places, raw: Sequence[Mapping[str, Any]], places: Sequence[tuple[int, Place]]) -> tuple[_Row, ...]:
+    found = []
+    at = 0
+    for row in raw:
+        if at >= len(places):
+            raise Unlearnable("GDB shows more frames than the walk")
+        number, stands = places[at]
+        made_up = _made_up(row)
+        if not row["tail"] and row["pc"] != stands.pc:
+            raise Unlearnable(f"GDB and the walk differ at frame {at}")
+        if row["loop"] not in (None, stands.loop):
+            raise Unlearnable(f"GDB and the walk differ in a register of frame {at}")
+        found.append(
+            _Row(
+                static={name: row[name] for name in _STATIC},
+                place=number,
+                spot=place.spot(row["pc"]) if row["tail"] else None,
+                sp=None if row["sp"] is None else row["sp"] - stands.sp,
+                loop=row["loop"] is not None,
+            )
+        )
+        at += not made_up
+    return tuple(found)
+
+
+def _widths(place: _Places, rows: Sequence[Mapping[str, Any]]) -> dict[Spot, int]:
+    """How many of GDB's frames stand on one frame of the walk, where that is more than one."""
+    found: dict[Spot, int] = {}
+    width = 0
+    for at, row in enumerate(rows):
+        width += 1
+        if not _made_up(row):
+            if width > 1 and at >= width:  # the first group may have been cut
+                found[place.spot(row["pc"])] = width
+            width = 0
+    return found
+
+
+def _correct(raw: dict[str, Any], depth: int) -> None:
+    """Set the depth of a thread GDB has not walked whole, and the levels that hang on it."""
+    raw["depth"] = depth
+    for back, row in enumerate(reversed(raw["outer"])):
+        row["level"] = depth - 1 - back
+
+
+def _depth(walk: Walk, stack: _Stack, place: _Places) -> int:
+    """How many frames GDB would count: the walk's, and those made up between them."""
+    rows = len(stack.inner) + len(stack.outer)
+    real = sum(not _made_up(row.static) for row in (*stack.inner, *stack.outer))
+    hidden = walk.depth - stack.beyond - real
+    if not hidden or not stack.width:
+        return rows + hidden
+    more = {pc: stack.width.get(place.spot(pc), 1) - 1 for pc in walk.between}
+    seen = sum(more[pc] * count for pc, count in walk.between.items())
+    # Frames the walk kept but GDB did not: they lie between, too.
+    used = {row.place % len(walk.places) for row in (*stack.inner, *stack.outer) if not _made_up(row.static)}
+    kept = [p for at, p in enumerate(walk.places[: len(walk.places) - stack.beyond]) if at not in used]
+    seen += sum(stack.width.get(place.spot(p.pc), 1) - 1 for p in kept)
+    return rows + hidden + seen
+
+
+def _answer(place: _Places, walks: Sequence[Walk], stacks: Sequence[_Stack], text: str | None) -> dict[str, Any]:
+    """The answer `inside.py` gives to `triage-dump`."""
+    state = place.core.notes.threads[0]
+    return {
+        "crashed": state.id,
+        "threads": [_thread(place, walk, stack) for walk, stack in zip(walks, stacks, strict=True)],
+        "registers": {name: value for name, value in state.registers.items() if name != "orig_rax"},
+        "instruction": place.absolute(text),
+        "count": len(place.core.notes.threads),
+    }
+
+
+def _thread(place: _Places, walk: Walk, stack: _Stack) -> dict[str, Any]:
+    depth = _depth(walk, stack, place)
+    places = walk.places
+    first = depth - len(stack.outer)
+    return {
+        "frames": [_frame(place, row, places[row.place], at) for at, row in enumerate(stack.inner)],
+        "outer": [_frame(place, row, places[row.place], first + at) for at, row in enumerate(stack.outer)],
+        "depth": depth,
+        "stop": None,
+        "id": walk.thread,
+        "name": None,
+    }
+
+
+def _frame(place: _Places, row: _Row, stands: Place, level: int) -> dict[str, Any]:
+    return {
+        **row.static,
+        "level": level,
+        "pc": place.address(row.spot) if row.spot is not None else stands.pc,
+        "sp": None if row.sp is None else stands.sp + row.sp,
+        "loop": stands.loop if row.loop else None,
+    }

@@ -1,0 +1,8 @@
+"""What goes with a cluster: its crashes held against other processes, attribute by attribute and together."""
+
+from __future__ import annotations
+
+from triage.insight.correlate.attributes import Attribute, Unit
+from triage.insight.correlate.compare import Candidate, Comparison, compare
+
+__all__ = ["Attribute", "Candidate", "Comparison", "Unit", "compare"]

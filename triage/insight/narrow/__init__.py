@@ -1,0 +1,1 @@
+"""The smallest set of options and extensions with which a command still crashes the same way."""

@@ -1,0 +1,55 @@
+"""Steps by address, computed once for each place in each build and kept for the next core."""
+
+from __future__ import annotations
+
+from triage.corefile import CoreFile
+from triage.corefile.modules import MappedModule
+from triage.symbols import Finder
+from triage.symbols.elffile import ElfFile
+from triage.unwind.cfi import Step, Unreadable, step_at
+
+_MOST = 200_000
+
+
+class Tables:
+    """What was learned from the unwind tables of every build met so far."""
+
+    def __init__(self, finder: Finder) -> None:
+        self._finder = finder
+        self._steps: dict[str, dict[int, Step | str]] = {}
+        self._count = 0
+
+    def step(self, core: CoreFile, address: int) -> Step | str:
+        """The step for the instruction at `address`, or a clause why there is none."""
+        module = core.module_at(address)
+        if module is None:
+            return "code outside every module"
+        file = self._proven(module)
+        if isinstance(file, str):
+            return file
+        known = self._steps.setdefault(module.build_id or "", {})
+        place = address - module.base
+        if place not in known:
+            known[place] = self._computed(file, place, module)
+        return known[place]
+
+    def _proven(self, module: MappedModule) -> ElfFile | str:
+        located = self._finder.locate(module)
+        name = module.path.rsplit("/", 1)[-1]
+        if located.file is None:
+            return f"the file of {name} is not at hand"
+        if not located.verified:
+            return f"the file of {name} is not proven to be the one that ran"
+        return located.file
+
+    def _computed(self, file: ElfFile, place: int, module: MappedModule) -> Step | str:
+        self._count += 1
+        if self._count > _MOST:  # bounds the memory of a long run; what is needed comes back
+            self._steps, self._count = {module.build_id or "": {}}, 1
+        name = module.path.rsplit("/", 1)[-1]
+        entry = file.frame_entry(place)
+        try:
+            found = step_at(file.read, entry, place) if entry is not None else None
+        except Unreadable as reason:
+            return f"{name}: {reason}"
+        return found if found is not None else f"{name} has no unwind table for this code"
