@@ -147,7 +147,7 @@ def test_forms_of_lines() -> None:
     found = list(faults(lines))
     assert [(one.name, one.pid, one.module, one.offset, one.size) for one in found] == [
         ("php-fpm: pool", 42, "php8.2", None, 0x29D000),
-        ("php", 7, "libc.so", 0x26D90, 0x155000),
+        ("php", 7, "libc.so.6", 0x26D90, 0x155000),
         ("php", 8, None, None, None),
     ]
     assert (found[0].code, found[0].code_at, found[0].error) == (bytes.fromhex("488b488b00"), 2, 6)

@@ -127,6 +127,15 @@ def test_it_becomes_the_owner_of_the_folder(tmp_path: Path) -> None:
         assert said.stdout.strip() == "['0000000000000000', '1']"
 
 
+def test_the_kernel_gives_it_neither_output_nor_errors(tmp_path: Path) -> None:
+    """core(5): descriptors 1 and 2 are closed."""
+    with _dying() as pid:
+        command = f"{sys.executable} -m triage collect {pid} 0 11 {_NOW} h x --folder {tmp_path} >&- 2>&-"
+        done = subprocess.run(["sh", "-c", command], input=good().build(), check=False)
+    assert done.returncode == 0
+    assert _facts(tmp_path)[0]["core"] is not None
+
+
 def test_it_loads_little_and_is_quick(tmp_path: Path) -> None:
     """The dying process waits for it: no debugger, no database, no terminal library."""
     script = (

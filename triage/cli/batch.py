@@ -15,7 +15,7 @@ from triage.cli.common import Chosen, options, print_json
 from triage.cli.values import ByteCount, user_id
 from triage.corefile.sources import Trust, find
 from triage.corefile.sources.opening import BEING_WRITTEN
-from triage.errors import EXIT_SOME_FAILED, UsageError
+from triage.errors import EXIT_SOME_FAILED
 from triage.klog import Said, is_log, read_kernel, read_log, records
 from triage.klog.resolve import Files
 from triage.model import Outcome, Status
@@ -52,7 +52,9 @@ def command(
         limits = replace(chosen.settings.limits, largest_core=max_core)
         chosen = replace(chosen, settings=replace(chosen.settings, limits=limits))
     if not paths and not kernel_log:
-        raise UsageError("no PATH is given", help="Name files, folders or quoted patterns, or use --kernel-log.")
+        raise click.UsageError(
+            "Missing argument 'PATH…'. Name files, folders or quoted patterns, or use --kernel-log."
+        )
     trust = Trust(frozenset(user_id(name) for name in owners))
     chosen = replace(chosen, settings=replace(chosen.settings, reuse=not no_reuse))
     if not chosen.json and not chosen.terminal:
