@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from importlib import import_module
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -95,8 +94,8 @@ def run() -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     if sys.stdout is None or sys.stderr is None:  # the kernel starts the taker of cores without either
-        sys.stdout = sys.stdout or Path(os.devnull).open("w")
-        sys.stderr = sys.stderr or Path(os.devnull).open("w")
+        nowhere = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 must not end the run
