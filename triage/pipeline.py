@@ -28,6 +28,7 @@ from triage.corefile.sources.journal import Journal
 from triage.corefile.sources.unpack import Bounds
 from triage.diagnose import Case, diagnose
 from triage.errors import InputError
+from triage.gdb import sandbox
 from triage.gdb.frames import native_threads
 from triage.gdb.locate import Gdb, find_gdb
 from triage.gdb.session import GdbFailed, GdbSession, Target
@@ -71,6 +72,7 @@ class Pipeline:
         self._settings = settings
         self._finder = Finder(settings.sysroot, settings.debug_dirs)
         self.gdb: Gdb = find_gdb(settings.gdb)
+        sandbox.isolation(None)  # where the one that was asked for does not work, say so before the first core
         self._session = GdbSession(self.gdb, settings.limits)
         self._scratch = Scratch(cache_folder())
         self._bounds = Bounds(settings.limits.largest_core, settings.limits.disk_reserve)
@@ -164,6 +166,7 @@ class _Examination:
             fault=at[1],
             origin=origin,
             gdb=self._session.gdb.version_text,
+            isolation=str(self._session.isolation) if self._session.isolation else None,
             warnings=tuple(dict.fromkeys(self._warnings)),
             timing=self._watch.laps,
         )
