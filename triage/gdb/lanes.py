@@ -38,6 +38,8 @@ class Lanes:
         self._tables = Tables(finder)
         self._shapes = Shapes()
         self.tally: Counter[str] = Counter()
+        self.isolation: str | None = None
+        """How the GDB that was asked last, whose names are given since, was confined."""
 
     def answer(self, core: CoreFile, rules: Unwinding | None, loop_register: str | None) -> dict[str, Any]:
         """What GDB says of this core's threads, asked now or remembered.
@@ -55,7 +57,11 @@ class Lanes:
             return known
         resume = self._resume(walks[0]) if self._reuse and walks and walks[0].reason is None else None
         target = self._target(core, walks if self._reuse and doubt is None else None)
-        answer = self._sessions.of(target.executable).examine(target, loop_register, rules, resume)
+        session = self._sessions.of(target.executable)
+        try:
+            answer = session.examine(target, loop_register, rules, resume)
+        finally:
+            self.isolation = str(session.isolation) if session.isolation is not None else None
         if doubt is None and "reduced" not in answer:
             doubt = self._shapes.learn(core, walks, loop_register, answer, resumed=resume is not None)
         self.tally["asked" if doubt is None else f"deferred: {doubt}"] += 1
