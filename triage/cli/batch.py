@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,9 @@ from triage.cli.common import Chosen, options, print_json
 from triage.cli.values import ByteCount, user_id
 from triage.corefile.sources import Trust, find
 from triage.corefile.sources.opening import BEING_WRITTEN
-from triage.errors import EXIT_SOME_FAILED
+from triage.errors import EXIT_SOME_FAILED, UsageError
+from triage.klog import Said, is_log, read_kernel, read_log, records
+from triage.klog.resolve import Files
 from triage.model import Outcome, Status
 from triage.pipeline import Pipeline
 from triage.store import InputStamp, Store
@@ -24,33 +26,38 @@ from triage.wire import outcome_to_json
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH…")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="PATH…")
 @click.option("--owner", "owners", multiple=True, metavar="USER",
               help="Read this user's files too in folders everybody can write to. May be repeated.")  # fmt: skip
 @click.option(
     "--max-core", type=ByteCount(), metavar="SIZE", help="Largest core to unpack, such as 20G (default 64G)."
 )
+@click.option("--kernel-log", is_flag=True, help="Also take crashes without a core from the kernel's own log.")
 @click.option("--no-reuse", is_flag=True,
               help="Ask GDB for every core, even for a stack it has seen before.")  # fmt: skip
 @options
 def command(
-    paths: tuple[Path, ...], owners: tuple[str, ...], max_core: int | None, chosen: Chosen, *, no_reuse: bool
-) -> None:
+    paths: tuple[Path, ...], owners: tuple[str, ...], max_core: int | None, chosen: Chosen,
+    *, kernel_log: bool, no_reuse: bool,
+) -> None:  # fmt: skip
     """Triage every core under PATH… into the store.
 
     PATH is a file, a folder or a quoted pattern: plain cores, .gz .xz .zst .lz4, the stores of
-    systemd-coredump, apport, ABRT and `triage collect`. Cores that were triaged before are not read
+    systemd-coredump, apport, ABRT and `triage collect`, and packs. A kernel log (kern.log, dmesg) and
+    php-fpm's log tell of crashes that left no core. Cores that were triaged before are not read
     again; one that is still being written is left for the next run. Every input that cannot be triaged
     is named on stderr with the reason, and the exit status is then 1.
     """
     if max_core is not None:
         limits = replace(chosen.settings.limits, largest_core=max_core)
         chosen = replace(chosen, settings=replace(chosen.settings, limits=limits))
+    if not paths and not kernel_log:
+        raise UsageError("no PATH is given", help="Name files, folders or quoted patterns, or use --kernel-log.")
     trust = Trust(frozenset(user_id(name) for name in owners))
     chosen = replace(chosen, settings=replace(chosen.settings, reuse=not no_reuse))
     if not chosen.json and not chosen.terminal:
         print("status\tcrash\tcluster\tcore\twhat")
-    tally = run(paths, chosen, lambda outcome: _report(outcome, chosen), trust)
+    tally = run(paths, chosen, lambda outcome: _report(outcome, chosen), trust, kernel_log=kernel_log)
     if not chosen.json:
         chosen.say(tally.sentence())
     if tally.failed:
@@ -97,20 +104,32 @@ class Tally:
 
 
 def run(
-    paths: Iterable[Path], chosen: Chosen, report: Callable[[Outcome], None], trust: Trust | None = None
+    paths: Iterable[Path],
+    chosen: Chosen,
+    report: Callable[[Outcome], None],
+    trust: Trust | None = None,
+    *,
+    kernel_log: bool = False,
 ) -> Tally:
     """Triage the inputs one by one; each is stored before it is reported and the next is begun."""
     tally = Tally()
     with chosen.open_store() as store, store.lock(), Pipeline(chosen.settings) as pipeline:
         if chosen.verbose:
             chosen.say(f"{pipeline.gdb.version_text} ({pipeline.gdb.origin})")
-        inputs = list(find(paths))
+        inputs: list[Path] = []
+        logs: list[Path] = []
+        for path in find(paths):
+            (logs if is_log(path) else inputs).append(path)
         with _progress(len(inputs), chosen) as progress:
             for path in inputs:
                 outcome, known = _one(path, store, pipeline, trust)
                 tally.add(outcome, known=known)
                 progress.step()
                 report(outcome)
+        said = [*map(read_log, logs), *([read_kernel()] if kernel_log else [])]
+        for outcome, known in _from_logs(said, store, chosen):  # after the cores, which say more
+            tally.add(outcome, known=known)
+            report(outcome)
         if chosen.verbose:
             chosen.say(_lanes(pipeline.lanes))
     return tally
@@ -125,6 +144,18 @@ def _lanes(tally: Mapping[str, int]) -> str:
         if lane.startswith("deferred: "):
             lines.append(f"  {count} left to GDB: {lane.removeprefix('deferred: ')}")
     return "\n".join(lines)
+
+
+def _from_logs(said: list[Said], store: Store, chosen: Chosen) -> Iterator[tuple[Outcome, bool]]:
+    """Crashes that only the logs know of; those known from a core are left out."""
+    files = Files(chosen.settings.sysroot, chosen.settings.debug_dirs)
+    for crash in records(said, files):
+        stamp = InputStamp(size=0, mtime_ns=0, inode=0)  # the id is made of what was said: it never changes
+        earlier = store.seen(crash.core, stamp)
+        if earlier is not None:
+            yield earlier, True
+        elif crash.pid is None or not store.has_core(crash.pid, crash.time):
+            yield store.save(Outcome(core=crash.core, status=crash.status, crash=crash), stamp), False
 
 
 def _one(path: Path, store: Store, pipeline: Pipeline, trust: Trust | None) -> tuple[Outcome, bool]:

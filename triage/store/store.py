@@ -31,7 +31,7 @@ from triage.model import (
 )
 from triage.query import Filter, Query, ordered
 from triage.states import resolve_until
-from triage.store import decisions, news, reads, regroup, regroupings, surroundings, writes
+from triage.store import decisions, news, reads, regroup, regroupings, surroundings, twins, writes
 from triage.store.backend import Backend, Engines, explained
 from triage.store.book import root
 from triage.store.news import Arrived, Reported
@@ -101,6 +101,8 @@ class Store:
                 outcome = replace(outcome, crash=writes.put_crash(connection, outcome.crash))
             writes.put_input(connection, outcome, None if stamp is None else _stamp_text(stamp))
             news.arrive(connection, outcome)
+            if outcome.crash is not None:
+                twins.drop_log_twins(connection, outcome.crash)
         return outcome
 
     def clusters(self, query: Query | None = None) -> list[Cluster]:
@@ -256,6 +258,11 @@ class Store:
         with self._reading() as connection:
             found = [_failed(row) for row in connection.execute(reads.failed_inputs())]
         return sorted(found, key=lambda outcome: outcome.core)
+
+    def has_core(self, pid: int, time: datetime | None) -> bool:
+        """Whether a crash of that process, within a minute of that time, is known from its core."""
+        with self._reading() as connection:
+            return twins.has_core(connection, pid, time)
 
     def arrived(self, since: datetime) -> Arrived:
         """What came in after a time, whatever the time of the crashes themselves."""

@@ -67,12 +67,12 @@ class ElfFile:
         header = elf.read_header(self.contents)
         if header.type not in (2, 3):
             raise InputError("not-a-program", "not an ELF program or library")
-        self._segments = list(elf.read_segments(self.contents, header))
+        self.segments = list(elf.read_segments(self.contents, header))
 
     @cached_property
     def build_id(self) -> str | None:
         """The GNU build-id as hex."""
-        for segment in self._segments:
+        for segment in self.segments:
             if segment.type == elf.PT_NOTE:
                 raw = self.contents[segment.offset : segment.offset + min(segment.file_size, 65536)]
                 found = elf.build_id(raw, segment.align)
@@ -164,7 +164,7 @@ class ElfFile:
     @cached_property
     def _frame_table(self) -> tuple[int, list[int], list[int]] | None:
         """(address of .eh_frame_hdr, function starts, FDE addresses), both lists sorted by start."""
-        segment = next((s for s in self._segments if s.type == elf.PT_GNU_EH_FRAME), None)
+        segment = next((s for s in self.segments if s.type == elf.PT_GNU_EH_FRAME), None)
         if segment is None:
             return None
         raw = self.contents[segment.offset : segment.offset + segment.file_size]
@@ -249,11 +249,11 @@ class ElfFile:
 
     def code(self) -> list[tuple[int, int]]:
         """`(address, size)` of the executable parts of the file."""
-        return [(s.address, s.file_size) for s in self._segments if s.type == elf.PT_LOAD and s.flags & elf.PF_X]
+        return [(s.address, s.file_size) for s in self.segments if s.type == elf.PT_LOAD and s.flags & elf.PF_X]
 
     def find(self, wanted: bytes) -> int | None:
         """The address of the first place in the file's image that holds these bytes."""
-        for segment in self._segments:
+        for segment in self.segments:
             if segment.type == elf.PT_LOAD:
                 raw = self.contents[segment.offset : segment.offset + segment.file_size]
                 at = raw.find(wanted)
@@ -262,7 +262,7 @@ class ElfFile:
         return None
 
     def _segment_at(self, address: int) -> Segment | None:
-        for segment in self._segments:
+        for segment in self.segments:
             if segment.type == elf.PT_LOAD and segment.address <= address < segment.address + segment.file_size:
                 return segment
         return None

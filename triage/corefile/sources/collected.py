@@ -16,6 +16,8 @@ from triage.model import Origin
 
 FORMAT = "triage-collect-1"
 SUFFIX = ".triage.json"
+STATE = ".state"
+"""The folder in which it counts."""
 _LONGEST = 4 << 20
 
 

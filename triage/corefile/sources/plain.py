@@ -50,7 +50,7 @@ def _under(path: Path) -> Iterator[Path]:
             unreadable.append(Path(error.filename))
 
     for folder, folders, files in os.walk(path, onerror=note):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if name != collected.STATE)
         yield from _inputs(Path(folder), sorted(files))
     yield from unreadable
 
@@ -60,12 +60,11 @@ def _inputs(folder: Path, names: list[str]) -> Iterator[Path]:
         yield abrt.core_of(folder, names)
         return
     for name in names:
-        if _PARTS.fullmatch(name) or _has_core(name, names):
+        if _PARTS.fullmatch(name) or _is_sidecar(name):
             continue
         yield folder / name
 
 
-def _has_core(name: str, names: list[str]) -> bool:
-    """Whether a JSON file lies beside the core that it describes."""
-    stem = name.removesuffix(collected.SUFFIX)
-    return stem != name and any(other.startswith(stem + ".core") for other in names)
+def _is_sidecar(name: str) -> bool:
+    """Whether it is a JSON file about a core; those of cores that were left out only count crashes."""
+    return name.endswith(collected.SUFFIX)
