@@ -66,16 +66,18 @@ T = TypeVar("T")
 
 
 class Pipeline:
-    """Triages cores one after another with one GDB kept warm. Use as a context manager.
+    """Triages cores one after another with GDB kept warm. Use as a context manager.
+
+    `gdb` is one that was found before; else one is looked for.
 
     Raises:
         EnvironmentLacks: on entry, when this machine has no usable GDB.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, gdb: Gdb | None = None) -> None:
         self._settings = settings
         self._finder = Finder(settings.sysroot, settings.debug_dirs, Debuginfod(settings.debuginfod))
-        self.gdb: Gdb = find_gdb(settings.gdb)
+        self.gdb: Gdb = gdb or find_gdb(settings.gdb)
         sandbox.isolation(None)  # where the one that was asked for does not work, say so before the first core
         self._sessions = Sessions(self.gdb, settings.limits)
         self._scratch = Scratch(cache_folder())
@@ -89,6 +91,10 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the GDBs and remove what was unpacked."""
         self._sessions.close()
         self._scratch.close()
 
