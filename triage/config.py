@@ -22,6 +22,8 @@ class Limits:
     script_frames: int = 100_000
     gdb_seconds: float = 60.0
     gdb_recycle: int = 200
+    gdb_memory: int = 4 << 30
+    gdb_cpu: int = 1200
     largest_core: int = 64 << 30
     disk_reserve: int = 512 << 20
 

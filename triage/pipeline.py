@@ -29,6 +29,7 @@ from triage.corefile.sources.journal import Journal
 from triage.corefile.sources.unpack import Bounds
 from triage.diagnose import Case, diagnose
 from triage.errors import InputError
+from triage.gdb import sandbox
 from triage.gdb.frames import native_threads
 from triage.gdb.lanes import Lanes
 from triage.gdb.locate import Gdb, find_gdb
@@ -75,6 +76,7 @@ class Pipeline:
         self._settings = settings
         self._finder = Finder(settings.sysroot, settings.debug_dirs, Debuginfod(settings.debuginfod))
         self.gdb: Gdb = find_gdb(settings.gdb)
+        sandbox.isolation(None)  # where the one that was asked for does not work, say so before the first core
         self._sessions = Sessions(self.gdb, settings.limits)
         self._scratch = Scratch(cache_folder())
         self._bounds = Bounds(settings.limits.largest_core, settings.limits.disk_reserve)
@@ -120,7 +122,7 @@ class Pipeline:
         if source.sysroot is None or source.debug_dir is None:
             return self._finder, self._lanes
         finder = Finder(source.sysroot, (source.debug_dir, *self._settings.debug_dirs))
-        return finder, Lanes(self._session, finder, self._settings.limits, reuse=self._settings.reuse)
+        return finder, Lanes(self._sessions, finder, self._settings.limits, reuse=self._settings.reuse)
 
     @property
     def finder(self) -> Finder:
@@ -201,6 +203,7 @@ class _Examination:
             fault=at[1],
             origin=origin,
             gdb=self._gdb.version_text,
+            isolation=self._lanes.isolation,
         )
         signature: Signature | None = self._stage("sign", lambda: signature_of(crash), None)
         return replace(

@@ -154,6 +154,7 @@ def crash_to_json(crash: Crash) -> Json:
         "fault": _maybe(fault_to_json, crash.fault),
         "origin": _maybe(origin_to_json, crash.origin),
         "gdb": crash.gdb,
+        "isolation": crash.isolation,
         "warnings": list(crash.warnings),
         "timing": dict(crash.timing),
     }
@@ -194,6 +195,7 @@ def _crash_from_json(record: Mapping[str, Any]) -> Crash:
         fault=_maybe(fault_from_json, record.get("fault")),
         origin=_maybe(origin_from_json, record.get("origin")),
         gdb=record["gdb"],
+        isolation=record.get("isolation"),
         warnings=tuple(record["warnings"]),
         timing=dict(record["timing"]),
     )

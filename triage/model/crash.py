@@ -101,6 +101,8 @@ class Crash:
     fault: Fault | None = None
     origin: Origin | None = None
     gdb: str | None = None
+    isolation: str | None = None
+    """How GDB was confined while it read this core, such as `bubblewrap+seccomp as nobody`."""
     warnings: tuple[str, ...] = ()
     timing: Mapping[str, float] = field(default_factory=dict)
 
