@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from tests.fuzz.mutate import mutated, patches
 from tests.unit import makecore
@@ -68,17 +68,16 @@ class Target(ABC):
 
 
 class NoGdb:
-    """Stands where GDB's session stands, and never has an answer."""
+    """Stands where GDB's sessions stand, and never has an answer."""
 
     isolation = None
 
-    def __init__(self, real: Any) -> None:
-        self._real = real
+    def of(self, program: object) -> NoGdb:
+        """The session for any program."""
+        return self
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-    def examine(self, *_: object, **__: object) -> Any:
+    def examine(self, *_: object, **__: object) -> NoReturn:
+        """Refuse."""
         raise GdbFailed("not asked")
 
 
@@ -89,7 +88,7 @@ class Whole:
         self._folder = folder
         self._pipeline = Pipeline(Settings())
         if not gdb:
-            self._pipeline._session = NoGdb(self._pipeline._session)  # type: ignore[assignment]
+            self._pipeline._lanes._sessions = NoGdb()  # type: ignore[assignment]
         self._number = 0
         self._in = self._turn = 0
         self.lost = 0
