@@ -67,6 +67,12 @@ class Lanes:
         self.tally["asked" if doubt is None else f"deferred: {doubt}"] += 1
         return answer
 
+    @property
+    def isolation(self) -> str | None:
+        """How the GDB that was asked last is confined; `None` when none was."""
+        held = self._sessions.isolation
+        return str(held) if held is not None else None
+
     def _walks(self, core: CoreFile, rules: Unwinding | None) -> Sequence[Walk]:
         limits = self._limits
         crashed = Bounds(limits.inner_frames, limits.outer_frames + _MORE, _DEEPEST)

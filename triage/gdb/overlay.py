@@ -48,10 +48,10 @@ class Overlay:
 
     def _make(self, folder: Path) -> None:
         """A folder, and those above it, each with our mode: mkdir gives it to the last one only."""
-        if not folder.is_dir():
-            self._make(folder.parent)
-            folder.mkdir(exist_ok=True)
-            folder.chmod(self._mode)
+        missing = [place for place in (folder, *folder.parents) if not place.is_dir()]
+        for place in reversed(missing):
+            place.mkdir(exist_ok=True)
+            place.chmod(self._mode)
 
     def _link(self, path: str, file: Path) -> None:
         parts = [part for part in path.split("/") if part not in ("", ".", "..")]
