@@ -83,8 +83,9 @@ def place(signature: Signature, profile: Profile, book: Book, given: Weights | N
     found = nearest(profile, book.candidates(words, _CANDIDATES), given or weights()) if words else []
     joined = next((near for near in found if near.is_same), None)
     if joined is not None:
-        book.learn(joined.cluster, keys, profile, words if joined.score < _KNOWN_WELL else ())
-        return Placement(joined.cluster, SIMILAR, joined.score)
+        into = _link(found, joined, book, (given or weights()).link)
+        book.learn(into, keys, profile, words if joined.score < _KNOWN_WELL else ())
+        return Placement(into, SIMILAR, joined.score)
     cluster = book.create(signature)
     book.learn(cluster, keys, profile, words)
     rival = found[0] if found else None
@@ -102,6 +103,17 @@ def _join(signature: Signature, profile: Profile, book: Book, known: Mapping[str
     if fresh:
         # Known by another key alone, it may look other than the crashes before it, as with symbols and without.
         book.learn(into, fresh, profile, () if signature.key in known else words_of(profile))
+    return into
+
+
+def _link(found: Iterable[Near], joined: Near, book: Book, enough: float) -> str:
+    """The crash's cluster. Others it is like as well become one with it, whichever of them came first."""
+    into = joined.cluster
+    for other in found:
+        if other.cluster == into or not other.is_same or other.score < enough or book.are_apart(into, other.cluster):
+            continue
+        into, young = book.oldest((into, other.cluster))
+        book.redirect(young, into, f"a crash is like crashes of both ({joined.score:.2f} and {other.score:.2f})")
     return into
 
 

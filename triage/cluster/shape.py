@@ -203,9 +203,9 @@ class _Reader:
         return follower is not None and follower.kind != "native" and follower.file is None
 
     def _places(self, ended: int) -> list[str]:
-        """Where the machine stood, from the crash (or from what made the program end itself) to the script code that led there; empty when not all is known.
+        """Where the machine stood, from the crash to the script code that led there; empty when not all is known.
 
-        Where the script's own code died, that is the interpreter's loop.
+        How the program ended itself is left out. Where the script's own code died, that is the interpreter's loop.
         """
         found: list[str] = []
         script = False

@@ -24,8 +24,12 @@ _MOST_STEPS = 14
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What the parts of a comparison weigh; `join` is the score from which two are the same, `evidence` the
-    matched weight below which nobody may say so. The values are in weights.json, tuned on known bugs."""
+    """What the parts of a comparison weigh.
+
+    `join` is the score from which two are the same, `link` that from which one crash makes two clusters
+    one, `evidence` the matched weight below which nobody may say so. The values are in weights.json,
+    tuned on known bugs.
+    """
 
     decay: float
     offset: float
@@ -41,6 +45,7 @@ class Weights:
     rarest: float
     commonest: float
     join: float
+    link: float
     evidence: float
     nearest: int
 
