@@ -102,6 +102,7 @@ def run(
     """Triage the inputs one by one; each is stored before it is reported and the next is begun."""
     tally = Tally()
     with chosen.open_store() as store, store.lock(), Pipeline(chosen.settings) as pipeline:
+        store.resign()
         if chosen.verbose:
             chosen.say(f"{pipeline.gdb.version_text} ({pipeline.gdb.origin})")
         inputs = list(find(paths))

@@ -154,7 +154,8 @@ def table(train: Sequence[Trace], judge: Sequence[Trace]) -> None:
             found = bcubed(bugs, row.labels)
             gain, below, above, _, _ = measure.bootstrap(bugs, mine, row.labels)
             print(f"  {row.name:<28} {found.precision:5.3f} {found.recall:5.3f} {found.f1:6.3f} {'':>15} "
-                  f"{gain:+7.3f} [{below:+.3f}, {above:+.3f}]  {row.setting} ({row.tuned:.3f})", flush=True)  # fmt: skip
+                  f"{gain:+7.3f} [{below:+.3f}, {above:+.3f}]  {row.setting} ({row.tuned:.3f})",
+                  flush=True)  # fmt: skip
 
 
 def views(traces: Sequence[Trace], labels: Labels) -> None:
@@ -179,8 +180,9 @@ def views(traces: Sequence[Trace], labels: Labels) -> None:
             shares.append((share, major))
             apart += [] if major else [bug]
     if shares:
+        mains, pairs_ = (sum(pair[k] for pair in shares) / len(shares) for k in (1, 0))
         print(f"same bug on PHP 7.4 and 8.2 without symbols, {len(shares)} bugs: main cluster the same for "
-              f"{sum(m for _, m in shares) / len(shares):.1%}; pairs of crashes {sum(s for s, _ in shares) / len(shares):.1%}; "
+              f"{mains:.1%}; pairs of crashes {pairs_:.1%}; "
               f"apart: {', '.join(apart) or 'none'}")  # fmt: skip
 
 
@@ -237,11 +239,9 @@ def shuffles(traces: Sequence[Trace], rounds: int = 50) -> None:
     mean = sum(scores) / rounds
     spread = (sum((s - mean) ** 2 for s in scores) / rounds) ** 0.5
     moved = Counter(traces[at].bug for at, home_ in enumerate(homes) if home_.most_common(1)[0][1] < rounds)
-    print(
-        f"\n{rounds} orders: F1 {scores[0]:.4f} to {scores[-1]:.4f}, mean {mean:.4f}, standard deviation {spread:.4f}"
-    )
-    print("bugs whose clusters were not the same each time: " + (", ".join(f"{b} ({n})" for b, n in moved.most_common())
-                                                                  or "none"))  # fmt: skip
+    print(f"\n{rounds} orders: F1 {scores[0]:.4f} to {scores[-1]:.4f}, mean {mean:.4f}, deviation {spread:.4f}")
+    listed = ", ".join(f"{bug} ({count})" for bug, count in moved.most_common())
+    print(f"bugs whose clusters were not the same each time: {listed or 'none'}")
 
 
 def main(argv: list[str]) -> int:

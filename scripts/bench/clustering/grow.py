@@ -86,8 +86,8 @@ def main(argv: list[str]) -> int:
                     place(signature, profile, SqlBook(connection))
                 more.append((time.process_time() - begun) * 1000)
             more.sort()
-            print(f"{count:9} {spent:9.1f} {1000 * spent / count:9.2f} {len(seen):9}   {statistics.median(more):.1f}, "
-                  f"{more[189]:.1f}, {more[-1]:.1f}", flush=True)  # fmt: skip
+            print(f"{count:9} {spent:9.1f} {1000 * spent / count:9.2f} {len(seen):9}   "
+                  f"{statistics.median(more):.1f}, {more[189]:.1f}, {more[-1]:.1f}", flush=True)  # fmt: skip
     return 0
 
 
