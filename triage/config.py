@@ -48,6 +48,12 @@ def data_folder() -> Path:
     return Path(base) / "triage"
 
 
+def lists_folder() -> Path:
+    """The XDG config folder of the user's own lists (see `triage.lists`). Not created here."""
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "triage" / "lists"
+
+
 def cache_folder() -> Path:
     """The XDG cache folder of this program, for what can be made again. Not created here."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")

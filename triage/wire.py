@@ -21,6 +21,7 @@ from triage.model import (
     Failure,
     Fiber,
     Frame,
+    Incident,
     LastError,
     MemoryUse,
     Module,
@@ -104,6 +105,17 @@ def regrouping_to_json(change: Regrouping) -> Json:
         "why": change.why,
         "time": _maybe(_moment_to_json, change.time),
         "undone": _maybe(_moment_to_json, change.undone),
+    }
+
+
+def incident_to_json(incident: Incident) -> Json:
+    """Clusters that look like victims of one memory corruption."""
+    return {
+        "what": incident.what,
+        "clusters": list(incident.clusters),
+        "count": incident.count,
+        "first_seen": _maybe(_moment_to_json, incident.first_seen),
+        "last_seen": _maybe(_moment_to_json, incident.last_seen),
     }
 
 

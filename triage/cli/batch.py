@@ -142,6 +142,7 @@ def run(
     tally = Tally()
     lanes: Counter[str] = Counter()
     with chosen.open_store() as store, store.lock():
+        store.resign()
         job = Job(chosen.settings, find_gdb(chosen.settings.gdb), trust)
         if chosen.verbose:
             chosen.say(f"{job.gdb.version_text} ({job.gdb.origin})")

@@ -14,8 +14,9 @@ from typing import NoReturn
 
 import click
 
-from triage import __version__
-from triage.errors import EXIT_USAGE, TriageError
+from triage import __version__, lists
+from triage.config import lists_folder
+from triage.errors import EXIT_USAGE, TriageError, UsageError
 from triage.text import clean
 
 VERBS = {
@@ -87,6 +88,12 @@ def triage() -> None:
     triage tui                   look through them
     triage show CORE             one core, whole
     """
+    folder = lists_folder()
+    wrong = lists.use_folder(folder) if folder.is_dir() else None
+    if wrong is not None:
+        raise UsageError(
+            wrong, help="Correct the list, or move it aside: it adds to the lists that triage comes with."
+        )
 
 
 def run() -> NoReturn:

@@ -193,3 +193,14 @@ class Regrouping:
     why: str | None
     time: datetime | None
     undone: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """Clusters whose crashes look like victims of one memory corruption; `what` says by what they are linked."""
+
+    what: str
+    clusters: tuple[str, ...]
+    count: int
+    first_seen: datetime | None
+    last_seen: datetime | None

@@ -22,6 +22,7 @@ from triage.model import (
     CrashRow,
     Decision,
     Failure,
+    Incident,
     KnownBug,
     Outcome,
     Regrouping,
@@ -31,7 +32,18 @@ from triage.model import (
 )
 from triage.query import Filter, Query, ordered
 from triage.states import resolve_until
-from triage.store import decisions, news, reads, regroup, regroupings, surroundings, twins, writes
+from triage.store import (
+    decisions,
+    incidents,
+    news,
+    reads,
+    regroup,
+    regroupings,
+    resign,
+    surroundings,
+    twins,
+    writes,
+)
 from triage.store.backend import Backend, Engines, explained
 from triage.store.book import root
 from triage.store.news import Arrived, Reported
@@ -179,6 +191,19 @@ class Store:
         """Take a merge or a split back. Raises UsageError when there is no such change."""
         with self._writing() as connection:
             return regroup.undo(connection, number)
+
+    def incidents(self) -> list[Incident]:
+        """Clusters that look like victims of one memory corruption, that with most crashes first."""
+        with self._reading() as connection:
+            return incidents.listed(connection)
+
+    def resign(self) -> int:
+        """Bring the keys to the rules of this program; no crash moves. Returns how many crashes were read."""
+        with self._reading() as connection:
+            if not resign.is_due(connection):
+                return 0
+        with self._writing() as connection:
+            return resign.resign(connection)
 
     def regroupings(self) -> list[Regrouping]:
         """Every merge and split, the newest first."""
