@@ -12,6 +12,7 @@ from typing import Protocol
 import click
 
 from triage.cli.common import Chosen, options, print_json
+from triage.cli.steering import Steering
 from triage.cli.values import ByteCount, user_id
 from triage.corefile.sources import Trust, find
 from triage.corefile.sources.opening import BEING_WRITTEN
@@ -30,8 +31,15 @@ from triage.wire import outcome_to_json
 @click.option(
     "--max-core", type=ByteCount(), metavar="SIZE", help="Largest core to unpack, such as 20G (default 64G)."
 )
+@click.option("--steered", is_flag=True, hidden=True, help="Say each step and obey signals, see steering.py.")
 @options
-def command(paths: tuple[Path, ...], owners: tuple[str, ...], max_core: int | None, chosen: Chosen) -> None:
+def command(
+    paths: tuple[Path, ...],
+    owners: tuple[str, ...],
+    max_core: int | None,
+    steered: bool,  # noqa: FBT001
+    chosen: Chosen,
+) -> None:
     """Triage every core under PATH… into the store.
 
     PATH is a file, a folder or a quoted pattern: plain cores, .gz .xz .zst .lz4, the stores of
@@ -45,7 +53,7 @@ def command(paths: tuple[Path, ...], owners: tuple[str, ...], max_core: int | No
     trust = Trust(frozenset(user_id(name) for name in owners))
     if not chosen.json and not chosen.terminal:
         print("status\tcrash\tcluster\tcore\twhat")
-    tally = run(paths, chosen, lambda outcome: _report(outcome, chosen), trust)
+    tally = run(paths, chosen, lambda outcome: _report(outcome, chosen), trust, steered=steered)
     if not chosen.json:
         chosen.say(tally.sentence())
     if tally.failed:
@@ -92,7 +100,12 @@ class Tally:
 
 
 def run(
-    paths: Iterable[Path], chosen: Chosen, report: Callable[[Outcome], None], trust: Trust | None = None
+    paths: Iterable[Path],
+    chosen: Chosen,
+    report: Callable[[Outcome], None],
+    trust: Trust | None = None,
+    *,
+    steered: bool = False,
 ) -> Tally:
     """Triage the inputs one by one; each is stored before it is reported and the next is begun."""
     tally = Tally()
@@ -100,8 +113,11 @@ def run(
         if chosen.verbose:
             chosen.say(f"{pipeline.gdb.version_text} ({pipeline.gdb.origin})")
         inputs = list(find(paths))
-        with _progress(len(inputs), chosen) as progress:
+        steering = Steering(len(inputs)) if steered else None
+        with steering or _progress(len(inputs), chosen) as progress:
             for path in inputs:
+                if steering is not None and not steering.may_go_on():
+                    break
                 outcome, known = _one(path, store, pipeline, trust)
                 tally.add(outcome, known=known)
                 progress.step()

@@ -87,7 +87,7 @@ def _command_line(gdb: Gdb, target: Target, place: Path, commands: Sequence[str]
         argv += ["-ex", f"file {program}"]
     core = place / "core"
     core.symlink_to(target.core.absolute())
-    argv += ["-x", str(_HERE / "inside.py"), "-x", str(_HERE / "console.py"), "-ex", f"core-file {core}"]
+    argv += ["-x", str(_HERE / "inside.py"), "-x", str(_HERE / "console.py"), "-ex", f"triage-core {core}"]
     for command in commands:
         argv += ["-ex", command]
     return argv
