@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import click
 
 from triage.cli.common import Chosen, options, print_json
+from triage.cli.steering import Steering
 from triage.cli.values import ByteCount, user_id
 from triage.corefile.sources import Trust, find
 from triage.corefile.sources.opening import BEING_WRITTEN
@@ -42,6 +43,7 @@ from triage.workers import Done, Job, cluster, processes, release, triage_all, t
               help="Worker processes (default: one for every 50 new cores, at most one a processor).")  # fmt: skip
 @click.option("--dask", metavar="ADDRESS",
               help="Use the Dask cluster with this scheduler (tcp://HOST:PORT); it sees the same files.")  # fmt: skip
+@click.option("--steered", is_flag=True, hidden=True, help="Say each step and obey signals, see steering.py.")
 @options
 def command(
     paths: tuple[Path, ...],
@@ -53,6 +55,7 @@ def command(
     *,
     kernel_log: bool,
     no_reuse: bool,
+    steered: bool,
 ) -> None:
     """Triage every core under PATH… into the store.
 
@@ -71,8 +74,15 @@ def command(
     chosen = replace(chosen, settings=replace(chosen.settings, reuse=not no_reuse))
     if not chosen.json and not chosen.terminal:
         print("status\tcrash\tcluster\tcore\twhat")
-    spread = Spread(jobs, dask)
-    tally = run(paths, chosen, lambda outcome: _report(outcome, chosen), spread, trust, kernel_log=kernel_log)
+    tally = run(
+        paths,
+        chosen,
+        lambda outcome: _report(outcome, chosen),
+        Spread(jobs, dask),
+        trust,
+        kernel_log=kernel_log,
+        steered=steered,
+    )
     if not chosen.json:
         chosen.say(tally.sentence())
     if tally.failed:
@@ -137,6 +147,7 @@ def run(
     trust: Trust | None = None,
     *,
     kernel_log: bool = False,
+    steered: bool = False,
 ) -> Tally:
     """Triage the inputs in their order; each is stored before it is reported."""
     tally = Tally()
@@ -153,13 +164,20 @@ def run(
                 logs.append(path)
             else:
                 inputs.append(_Input(path.absolute(), _stamp(path)))
-        with _progress(len(inputs), chosen) as progress, closing(_outcomes(inputs, store, job, spread)) as outcomes:
-            for entry, done in outcomes:
+        steering = Steering(len(inputs)) if steered else None
+        with (
+            steering or _progress(len(inputs), chosen) as progress,
+            closing(_outcomes(inputs, store, job, spread)) as outcomes,
+        ):
+            going = steering is None or steering.may_go_on()
+            for entry, done in outcomes if going else ():
                 outcome = _kept(entry, done, store)
                 tally.add(outcome, known=done is None)
                 lanes.update(done.lanes if done is not None else ())
                 progress.step()
                 report(outcome)
+                if steering is not None and not steering.may_go_on():
+                    break
         said = [*map(read_log, logs), *([read_kernel()] if kernel_log else [])]
         for outcome, known in _from_logs(said, store, chosen):  # after the cores, which say more
             tally.add(outcome, known=known)

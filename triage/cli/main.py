@@ -34,6 +34,7 @@ VERBS = {
     "event": "record what was changed on the servers",
     "known": "bugs of PHP that kill the PHP of this machine, changelogs",
     "narrow": "the smallest set of options and extensions with which a command still crashes",
+    "diff": "two crashes side by side: what is the same, where they part",
     "debug": "GDB on the core, everything set up, with commands for PHP",
     "bug": "a report of a crash, ready for PHP's bug tracker",
     "report": "what is new, for cron: silent when nothing is",

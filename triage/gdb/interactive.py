@@ -142,7 +142,7 @@ def _command_line(
         shutil.copyfile(_HERE / name, place / name)
         (place / name).chmod(0o644)
         argv += ["-x", str(place / name)]
-    argv += ["-ex", f"core-file {core}"]
+    argv += ["-ex", f"triage-core {core}"]
     for command in commands:
         argv += ["-ex", command]
     return argv

@@ -38,8 +38,6 @@ class Lanes:
         self._tables = Tables(finder)
         self._shapes = Shapes()
         self.tally: Counter[str] = Counter()
-        self.isolation: str | None = None
-        """How the GDB that was asked last, whose names are given since, was confined."""
 
     def answer(self, core: CoreFile, rules: Unwinding | None, loop_register: str | None) -> dict[str, Any]:
         """What GDB says of this core's threads, asked now or remembered.
@@ -58,10 +56,7 @@ class Lanes:
         resume = self._resume(walks[0]) if self._reuse and walks and walks[0].reason is None else None
         target = self._target(core, walks if self._reuse and doubt is None else None)
         session = self._sessions.of(target.executable)
-        try:
-            answer = session.examine(target, loop_register, rules, resume)
-        finally:
-            self.isolation = str(session.isolation) if session.isolation is not None else None
+        answer = session.examine(target, loop_register, rules, resume)
         if doubt is None and "reduced" not in answer:
             doubt = self._shapes.learn(core, walks, loop_register, answer, resumed=resume is not None)
         self.tally["asked" if doubt is None else f"deferred: {doubt}"] += 1

@@ -50,6 +50,7 @@ SETTINGS = (
 )
 _DEEP_WALK = 20_000
 _DEEPEST = 1 << 40
+_REFUSED = "GDB refused: "
 
 
 class GdbFailed(TriageError):
@@ -140,9 +141,57 @@ class GdbSession:
                 self.kill()
                 raise
 
+    def load(self, target: Target, unwinding: Unwinding | None = None) -> None:
+        """Open a core for `console`, with rules for code without unwind tables.
+
+        Raises:
+            GdbFailed: when GDB cannot open it.
+        """
+        self._ask("triage-load", self._ready(target), self._limits.gdb_seconds)
+        if unwinding is not None:
+            packed = base64.b64encode(json.dumps(asdict(unwinding)).encode()).decode()
+            self.console(f"python UNWINDER.use(json.loads(base64.b64decode('{packed}').decode()))")
+
+    def console(self, line: str) -> str:
+        """What GDB prints for one line typed at its prompt, on the core that `load` opened.
+
+        Raises:
+            GdbFailed: when GDB refuses the line; when it died or hangs it is stopped, and `load` begins anew.
+        """
+        quoted = json.dumps(line, ensure_ascii=False)  # MI's strings are C's, as JSON's are
+        try:
+            return self._command(f"-interpreter-exec console {quoted}", self._limits.gdb_seconds)
+        except GdbFailed as error:
+            if not error.message.startswith(_REFUSED):
+                self.kill()
+            raise
+
+    @property
+    def running(self) -> bool:
+        """Whether GDB is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def interrupt(self) -> None:
+        """Ctrl-C for what GDB does now; may be called from another thread."""
+        process = self._process
+        if process is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGINT)
+
     def _examine(self, target: Target, plan: Mapping[str, object]) -> dict[str, Any]:
         if self._served >= self._limits.gdb_recycle:
             self.close()
+        prepared = self._ready(target)
+        self._served += 1
+        left = clock.deadline(self._limits.gdb_seconds)
+        self._ask("triage-load", prepared, left())
+        answer = self._ask("triage-dump", plan, left())
+        if plan["resume"] is None and any(thread["depth"] > _DEEP_WALK for thread in answer["threads"]):
+            self._served = self._limits.gdb_recycle  # a deep walk leaves hundreds of MB behind in GDB
+        return answer
+
+    def _ready(self, target: Target) -> dict[str, object]:
+        """A GDB that runs and can take this core, and what to tell it."""
         self._start(target)
         prepared = self._prepare(target)
         view = prepared["executable"], prepared["sysroot"]
@@ -152,13 +201,7 @@ class GdbSession:
             prepared = self._prepare(target)
             view = prepared["executable"], prepared["sysroot"]
         self._view = view
-        self._served += 1
-        left = clock.deadline(self._limits.gdb_seconds)
-        self._ask("triage-load", prepared, left())
-        answer = self._ask("triage-dump", plan, left())
-        if plan["resume"] is None and any(thread["depth"] > _DEEP_WALK for thread in answer["threads"]):
-            self._served = self._limits.gdb_recycle  # a deep walk leaves hundreds of MB behind in GDB
-        return answer
+        return prepared
 
     def _prepare(self, target: Target) -> dict[str, object]:
         """Links with plain names for everything GDB opens: its commands split paths at blanks."""
@@ -289,7 +332,7 @@ class GdbSession:
                 printed.append(record.payload)
             elif record.type == "result" and record.token == self._token:
                 if record.message == "error":
-                    raise GdbFailed(f"GDB refused: {_reason(record.payload)}")
+                    raise GdbFailed(f"{_REFUSED}{_reason(record.payload)}")
                 return "".join(printed)
 
     def _record(self, seconds: float) -> mi.Record | None:

@@ -117,10 +117,14 @@ class Store:
                 twins.drop_log_twins(connection, outcome.crash)
         return outcome
 
-    def clusters(self, query: Query | None = None) -> list[Cluster]:
-        """The clusters that have crashes, the one that crashed last first; those a query selects, if given."""
+    def clusters(self, query: Query | None = None, *, members: bool = True) -> list[Cluster]:
+        """The clusters that have crashes, the one that crashed last first; those a query selects, if given.
+
+        Without `members` their crashes are not named (`Cluster.crashes` is empty), which spares much time
+        where there are many.
+        """
         with self._reading() as connection:
-            found = _clusters(connection, None)
+            found = _clusters(connection, None, members=members)
             if query is None:
                 return found
             chosen = Filter(query, lambda key: _by_cluster(connection, reads.values_of(key)))
@@ -278,6 +282,16 @@ class Store:
         with self._reading() as connection:
             return surroundings.known_bugs(connection)
 
+    def loose_rows(self, limit: int = 500, offset: int = 0) -> list[CrashRow]:
+        """Crashes that no signature could be made for, and that are in no cluster therefore; newest first."""
+        with self._reading() as connection:
+            return [_crash_row(row) for row in connection.execute(reads.loose_rows(limit, offset))]
+
+    def loose_count(self) -> int:
+        """How many crashes are in no cluster."""
+        with self._reading() as connection:
+            return int(connection.scalar(reads.loose_count()) or 0)
+
     def failures(self) -> list[Outcome]:
         """The inputs that gave no crash when last tried, by path."""
         with self._reading() as connection:
@@ -360,9 +374,9 @@ def _stamp_text(stamp: InputStamp) -> str:
     return f"{stamp.size}:{stamp.mtime_ns}:{stamp.inode}"
 
 
-def _clusters(connection: Connection, cluster: str | None) -> list[Cluster]:
+def _clusters(connection: Connection, cluster: str | None, *, members: bool = True) -> list[Cluster]:
     """All clusters, or one, in a few statements however many there are."""
-    ids = _by_cluster(connection, reads.members(cluster))
+    ids = _by_cluster(connection, reads.members(cluster)) if members else defaultdict(list)
     versions = _by_cluster(connection, reads.distinct(crashes.c.runtime, cluster))
     hosts = _by_cluster(connection, reads.distinct(crashes.c.host, cluster))
     found = [
