@@ -6,7 +6,8 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--whole` runs the tests marked so: complete matrices that take many minutes."""
+    """`--whole` runs the tests marked so: complete matrices that take many minutes; see the help of the others."""
+    parser.addoption("--write-golden", action="store_true", help="write pictures of the interface anew (tests/tui)")
     parser.addoption("--whole", action="store_true", help="run the complete matrices too (many minutes)")
 
 

@@ -207,6 +207,7 @@ FULL = Crash(
     ),
     gdb="GNU gdb 13.1",
     warnings=("no debug file",),
+    isolation="bubblewrap+seccomp as nobody",
     timing={"read": 0.25, "gdb": 1.5},
 )
 
@@ -430,6 +431,7 @@ FULL_JSON: dict[str, Any] = {
         "occurrences": 3,
     },
     "gdb": "GNU gdb 13.1",
+    "isolation": "bubblewrap+seccomp as nobody",
     "warnings": ["no debug file"],
     "timing": {"read": 0.25, "gdb": 1.5},
 }
@@ -469,7 +471,7 @@ def test_what_is_missing_is_null() -> None:
 
     assert {name for name, value in bare.items() if value is None} == {
         *("time", "host", "pid", "executable", "build_id", "signal", "runtime"),
-        *("signature", "signature_title", "cluster", "instruction", "fault", "origin", "gdb"),
+        *("signature", "signature_title", "cluster", "instruction", "fault", "origin", "gdb", "isolation"),
     }
 
 

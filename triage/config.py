@@ -22,6 +22,8 @@ class Limits:
     script_frames: int = 100_000
     gdb_seconds: float = 60.0
     gdb_recycle: int = 200
+    gdb_memory: int = 4 << 30
+    gdb_cpu: int = 1200
     largest_core: int = 64 << 30
     disk_reserve: int = 512 << 20
 
@@ -44,6 +46,12 @@ def data_folder() -> Path:
     """The XDG data folder of this program. Not created here."""
     base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
     return Path(base) / "triage"
+
+
+def lists_folder() -> Path:
+    """The XDG config folder of the user's own lists (see `triage.lists`). Not created here."""
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "triage" / "lists"
 
 
 def cache_folder() -> Path:

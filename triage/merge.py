@@ -199,7 +199,19 @@ class _Weaver:
                 while at > self._next and self._script[at - 1].role is Role.INTERNAL:
                     at -= 1
                 return at
-        return None
+        return self._from_the_end()
+
+    def _from_the_end(self) -> int | None:
+        """The same by counting from the outer end, where the two stacks begin together."""
+        loops = sum(self._is_loop(frame) for frame in self._thread.frames[self._thread.gap_at :])
+        if self._thread.stop is not None or not loops:
+            return None
+        at = len(self._script)
+        for _ in range(loops):
+            at -= 1
+            while at > self._next and not self._script[at - 1].ends_activation:
+                at -= 1
+        return at if at >= self._next else None
 
     def _leftovers(self) -> None:
         """Script frames that no native frame claimed: shown at the outer end, and said."""

@@ -29,6 +29,7 @@ from triage.corefile.sources.journal import Journal
 from triage.corefile.sources.unpack import Bounds
 from triage.diagnose import Case, diagnose
 from triage.errors import InputError
+from triage.gdb import sandbox
 from triage.gdb.frames import native_threads
 from triage.gdb.lanes import Lanes
 from triage.gdb.locate import Gdb, find_gdb
@@ -65,16 +66,19 @@ T = TypeVar("T")
 
 
 class Pipeline:
-    """Triages cores one after another with one GDB kept warm. Use as a context manager.
+    """Triages cores one after another with GDB kept warm. Use as a context manager.
+
+    `gdb` is one that was found before; else one is looked for.
 
     Raises:
         EnvironmentLacks: on entry, when this machine has no usable GDB.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, gdb: Gdb | None = None) -> None:
         self._settings = settings
         self._finder = Finder(settings.sysroot, settings.debug_dirs, Debuginfod(settings.debuginfod))
-        self.gdb: Gdb = find_gdb(settings.gdb)
+        self.gdb: Gdb = gdb or find_gdb(settings.gdb)
+        sandbox.isolation(None)  # where the one that was asked for does not work, say so before the first core
         self._sessions = Sessions(self.gdb, settings.limits)
         self._scratch = Scratch(cache_folder())
         self._bounds = Bounds(settings.limits.largest_core, settings.limits.disk_reserve)
@@ -87,6 +91,10 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the GDBs and remove what was unpacked."""
         self._sessions.close()
         self._scratch.close()
 
@@ -201,6 +209,7 @@ class _Examination:
             fault=at[1],
             origin=origin,
             gdb=self._gdb.version_text,
+            isolation=self._lanes.isolation,
         )
         signature: Signature | None = self._stage("sign", lambda: signature_of(crash), None)
         return replace(

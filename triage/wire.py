@@ -21,6 +21,7 @@ from triage.model import (
     Failure,
     Fiber,
     Frame,
+    Incident,
     LastError,
     MemoryUse,
     Module,
@@ -107,6 +108,17 @@ def regrouping_to_json(change: Regrouping) -> Json:
     }
 
 
+def incident_to_json(incident: Incident) -> Json:
+    """Clusters that look like victims of one memory corruption."""
+    return {
+        "what": incident.what,
+        "clusters": list(incident.clusters),
+        "count": incident.count,
+        "first_seen": _maybe(_moment_to_json, incident.first_seen),
+        "last_seen": _maybe(_moment_to_json, incident.last_seen),
+    }
+
+
 def crash_row_to_json(row: CrashRow) -> Json:
     """A crash as lists show it; the names mean what they mean in the crash object."""
     return {
@@ -154,6 +166,7 @@ def crash_to_json(crash: Crash) -> Json:
         "fault": _maybe(fault_to_json, crash.fault),
         "origin": _maybe(origin_to_json, crash.origin),
         "gdb": crash.gdb,
+        "isolation": crash.isolation,
         "warnings": list(crash.warnings),
         "timing": dict(crash.timing),
     }
@@ -194,6 +207,7 @@ def _crash_from_json(record: Mapping[str, Any]) -> Crash:
         fault=_maybe(fault_from_json, record.get("fault")),
         origin=_maybe(origin_from_json, record.get("origin")),
         gdb=record["gdb"],
+        isolation=record.get("isolation"),
         warnings=tuple(record["warnings"]),
         timing=dict(record["timing"]),
     )

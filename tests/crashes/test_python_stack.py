@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -84,7 +85,10 @@ def test_builds(made_by_build: Maker, triaged: Triaged, name: str) -> None:
 
 def _holds(made: Made, triaged: Triaged) -> None:
     crash = triaged(made.core, made.root)
-    assert shown(crash) == list(made.frames)
+    calls, hidden = shown(crash), _hidden(crash)
+    at = _before_gap(crash) if hidden else len(calls)
+    assert calls == [*made.frames[:at], *made.frames[at + hidden :]]
+    assert hidden == 0 or made.case.name.startswith("deep")
     assert [w for w in crash["warnings"] if "Python" in w or "script" in w] == []
     assert (crash["signal"]["name"], crash["runtime"]["name"]) == (made.case.signal, "python")
     assert crash["runtime"]["version"].split("rc")[0].split("b")[0] == made.version
@@ -106,3 +110,17 @@ def _activations(crash: dict[str, Any]) -> int:
     """Runs of Python frames, each right before the native loop that ran them."""
     frames = crashed(crash)["frames"]
     return sum(inner["kind"] == "python" and outer["kind"] == "native" for inner, outer in pairwise(frames))
+
+
+def _hidden(crash: dict[str, Any]) -> int:
+    """How many script frames the gap of a very deep stack says it leaves out."""
+    gap = next((frame for frame in crashed(crash)["frames"] if frame["kind"] == "gap"), None)
+    found = re.search(r"(\d+) script frames", gap["note"]) if gap else None
+    return int(found[1]) if found else 0
+
+
+def _before_gap(crash: dict[str, Any]) -> int:
+    """Python frames inside of the gap, without the recorder's."""
+    frames = crashed(crash)["frames"]
+    inner = frames[: next(at for at, frame in enumerate(frames) if frame["kind"] == "gap")]
+    return len(shown({"threads": [{"crashed": True, "frames": inner}]}))

@@ -8,9 +8,10 @@ from datetime import datetime
 import pytest
 from sqlalchemy import create_engine, text
 
+from triage.cluster import signature
 from triage.cluster.signature import signature_of
 from triage.errors import UsageError
-from triage.model import Crash, Frame, Module, Symbols, Thread
+from triage.model import Crash, Frame, Incident, Module, Symbols, Thread
 from triage.store import Store, migrations, open_store
 
 from .samples import STAMP, at, crash, triaged
@@ -158,3 +159,56 @@ def test_a_store_of_schema_2_keeps_its_clusters(sqlite_url: str) -> None:
         assert store.regroupings() == []
         with store._engines.reader.connect() as connection:
             assert migrations.is_current(connection)
+
+
+def test_new_rules_learn_new_keys_and_move_no_crash(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a person decided stays: the cluster owns the old keys and the new ones."""
+    first = save(store, died("aa01", *NAMED))
+    assert store.resign() == 1  # a store that no rules were written down for
+    assert store.resign() == 0
+
+    monkeypatch.setattr(signature, "VERSION", "v3")
+    assert store.resign() == 1
+    assert {cluster.id: cluster.crashes for cluster in store.clusters()} == {first: ("aa01",)}
+    found = died("aa02", *NAMED)
+    assert found.signature is not None
+    assert found.signature.key.startswith("v3:")
+    assert save(store, found) == first
+
+
+def test_one_crash_like_two_clusters_makes_them_one(store: Store) -> None:
+    inner, outer = native("redis_parse", 0x48), native("redis_read", 0x9C)
+    one = save(store, died("aa01", inner, outer, native("redis_get", 0x200), time=at(0)))
+    two = save(store, died("aa02", inner, outer, native("redis_set", 0x300), time=at(9)))
+    assert one == two
+
+
+CORRUPT = ("heap-corrupted", "heap:_emalloc_56")
+
+
+def victim(id_: str, *frames: Frame, rax: int = 0x4141414141414141) -> Crash:
+    found = replace(died(id_, *frames), registers={"rip": 0x55D040, "rax": rax})
+    assert found.signature is not None
+    return replace(found, signature=replace(found.signature, markers=CORRUPT))
+
+
+def test_victims_of_one_corruption_are_one_incident_and_several_clusters(store: Store) -> None:
+    clusters = {save(store, victim("aa01", *NAMED)), save(store, victim("aa02", *OTHER))}
+    assert store.incidents()[0].count == 2
+    assert store.incidents() == [
+        Incident(
+            what="blocks of 56 bytes; the byte 0x41 over and over; JIT off; build c0ffee",
+            clusters=tuple(sorted(clusters)),
+            count=2,
+            first_seen=at(0),
+            last_seen=at(0),
+        )
+    ]
+    assert len(clusters) == 2
+
+
+def test_other_garbage_is_another_incident(store: Store) -> None:
+    save(store, victim("aa01", *NAMED))
+    save(store, victim("aa02", *OTHER, rax=int.from_bytes(b"customer", "little")))
+    save(store, died("aa03", *OTHER))
+    assert store.incidents() == []

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
+from rich.segment import Segment
+from textual.color import Color
 from textual.pilot import Pilot
+from textual.worker import WorkerCancelled
 
 from triage.store import Store, open_store
 from triage.tui.app import TriageApp
-from triage.tui.reader import Reader
+from triage.tui.settings import Ui
 
 Script = Callable[["Screen"], Awaitable[None]]
 _PATIENCE = 100
@@ -31,6 +35,12 @@ class Screen:
     def text(self) -> str:
         return "\n".join(self.lines())
 
+    def filtered(self) -> list[Segment]:
+        """All of the screen as the terminal gets it, after the filter that the application added last."""
+        shade = Color.parse("#000000")
+        strips = self.app.screen._compositor.render_strips()
+        return [segment for strip in strips for segment in self.app._filters[-1].apply(list(strip), shade)]
+
     async def press(self, *keys: str) -> None:
         """Press keys and wait until nothing moves any more."""
         await self.pilot.press(*keys)
@@ -39,8 +49,20 @@ class Screen:
     async def settle(self) -> None:
         """Wait until the workers are done and the screen is drawn."""
         for _ in range(2):
-            await self.app.workers.wait_for_complete()
+            try:
+                await self.app.workers.wait_for_complete()
+            except WorkerCancelled:
+                pass  # overtaken by a later one, which the next round waits for
             await self.pilot.pause()
+
+    async def told(self, words: str) -> None:
+        """Wait until a notice says some words, however it is broken into lines."""
+        for _ in range(_PATIENCE):
+            if any(words in notice.message for notice in self.app._notifications):
+                return
+            await asyncio.sleep(0.05)
+            await self.pilot.pause()
+        raise AssertionError(f"{words!r} was not told: {[notice.message for notice in self.app._notifications]}")
 
     async def until(self, words: str) -> None:
         """Wait until some words are on the screen."""
@@ -52,11 +74,19 @@ class Screen:
         raise AssertionError(f"{words!r} did not appear:\n{self.text}")
 
 
-def drive(reader: Reader, script: Script, *, size: tuple[int, int] = (80, 24), label: str = "test.db") -> None:
+def drive(
+    reader: Any,
+    script: Script,
+    *,
+    size: tuple[int, int] = (80, 24),
+    label: str = "test.db",
+    ui: Ui | None = None,
+    store: str = "sqlite:///nowhere",
+) -> None:
     """Run the interface over a store and let `script` use it."""
 
     async def run() -> None:
-        app = TriageApp(reader, label=label)
+        app = TriageApp(reader, label=label, ui=ui, store=store)
         async with app.run_test(size=size, notifications=True) as pilot:
             screen = Screen(app, pilot)
             await screen.settle()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from triage import lists
 from triage.cluster.normalize import function_name, module_name, words
-from triage.cluster.shape import script_name
-from triage.cluster.signature import sign
+from triage.cluster.profile import Profile, dump, load
+from triage.cluster.shape import read, script_name
+from triage.cluster.signature import rules, sign
+from triage.cluster.similarity import compare, weights
 from triage.model import Frame, Signal, Signature, Thread
 
 PHP, LIBC, EXT = "/usr/bin/php8.2", "/usr/lib/x86_64-linux-gnu/libc.so.6", "/usr/lib/php/20220829/redis.so"
@@ -357,3 +361,48 @@ def builtin(function: str, class_name: str | None = None) -> Frame:
 )
 def test_titles(frames: tuple[Frame, ...], title: str) -> None:
     assert sign("c1", SEGV, thread(*frames), BUILDS).title == title
+
+
+def test_lists_of_the_users_own_add_to_the_shipped_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "_own", [])
+    before = rules()
+    (tmp_path / "machinery.txt").write_text("shop_dispatch | shop_\\d+  # on every stack of ours\n")
+    try:
+        assert lists.use_folder(tmp_path) is None
+        assert [name for name in ("shop_dispatch", "shop_12", "main") if name not in words("machinery.txt")] == []
+        assert "shop_x" not in words("machinery.txt")
+        assert rules() != before  # stores are brought to the new rules
+        (tmp_path / "machinery.txt").write_text("shop_(\n")
+        assert "cannot be understood" in (lists.use_folder(tmp_path) or "")
+    finally:
+        lists.use_folder(tmp_path / "none")
+    assert "shop_dispatch" not in words("machinery.txt")
+    assert rules() == before
+
+
+A, B, C = (native(name, EXT, at=0x1000 * number) for number, name in enumerate(("alpha", "beta", "gamma"), 1))
+
+
+def compared(one: tuple[Frame, ...], other: tuple[Frame, ...], builds: dict[str, str | None] | None = None) -> float:
+    first = Profile(steps=read(thread(*one), BUILDS).steps, signal="SIGSEGV")
+    second = Profile(steps=read(thread(*other), BUILDS if builds is None else builds).steps, signal="SIGSEGV")
+    assert load(dump(first)) == first
+    assert compare(first, second).score == pytest.approx(compare(second, first).score)
+    return compare(first, second).score
+
+
+def test_likeness_weighs_the_place_of_death_most() -> None:
+    assert compared((A, B, C), (A, B, C)) == 1.0
+    assert compared((A, B), (A, B, C)) > compared((A, C), (B, C))
+    assert compared((A, B), (A, C)) > weights().join > compared((A, C), (B, C))
+    assert compared((A,), (B,)) == 0.0
+
+
+def test_what_a_build_has_no_name_for_is_hardly_held_against_it() -> None:
+    other: dict[str, str | None] = {EXT: "dd" * 20}
+    unnamed = native("sub_7777", EXT, at=0x7000)
+    assert compared((A, unnamed, php("f")), (A, B, php("f"))) > compared((A, C, php("f")), (A, B, php("f")))
+    # Within one build unnamed code is as good as named.
+    assert compared((unnamed, A), (unnamed, A)) == 1.0
+    assert compared((unnamed,), (native("sub_8888", EXT, at=0x8000),)) == 0.0
+    assert compared((unnamed, A), (unnamed, A), other) > compared((unnamed, A), (native("sub_8888", EXT), A))

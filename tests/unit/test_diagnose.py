@@ -409,6 +409,8 @@ def test_last_words(said: str | None, rule: str) -> None:
         ("std::terminate()", "cxx-terminate"),
         ("__cxa_pure_virtual", "cxx-terminate"),
         ("__cxa_throw", "cxx-terminate"),
+        ("runtime.fatalpanic", "go-panic"),
+        ("runtime.dieFromSignal", "go-panic"),
         ("rust_panic", "rust-panic"),
         ("core::panicking::panic_fmt", "rust-panic"),
         ("std::panicking::begin_panic_handler", "rust-panic"),

@@ -291,6 +291,28 @@ def test_depth_is_the_true_number_of_frames() -> None:
     assert merge(stack(*frames, gap=50, gap_at=1), script, NAMES).depth == 3 + 50 + 4
 
 
+def test_a_gap_without_any_register_is_closed_from_the_outer_end() -> None:
+    loop = native("execute_ex")
+    script = [
+        user("a", ends=True),
+        user("b", ends=True),
+        user("c", ends=True),
+        user("d"),
+        user("e", ends=True),
+        main(),
+    ]
+    merged = merge(stack(loop, loop, loop, gap=9, gap_at=1), script, NAMES)
+    assert told(merged) == (
+        [
+            *("php:a", "native:execute_ex", "gap:9 native frames and 2 script frames in between are not shown"),
+            *("php:d", "php:e", "native:execute_ex", "php:{main}", "native:execute_ex"),
+        ],
+        3 + 9 + 6,
+        True,
+        (),
+    )
+
+
 def test_a_gap_at_the_outer_end_is_shown() -> None:
     merged = merge(stack(CRASH, gap=50, gap_at=1), [], NAMES)
     assert (shown(merged), merged.truncated) == (

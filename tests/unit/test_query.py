@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 
 import pytest
 
+from tests.unit.guarded import ROOT
 from triage.errors import UsageError
 from triage.model import Cluster, Crash, CrashRow, Frame, Request, Runtime, Signal, Status, Thread, Worker
 from triage.query import KEYS, Kind, Query, Term, crash_matches, facts_of, keys_help, parse_query
@@ -153,3 +156,8 @@ def test_signs_of_patterns_are_plain_text() -> None:
     for text in ("a[0]", "(b)", "$x", "sig:.*"):
         assert crash_matches(parse_query(text, now=NOW), row, OWN, lambda: CRASH)
     assert not crash_matches(parse_query("sig:a.0", now=NOW), row, OWN, lambda: CRASH)
+
+
+def test_the_page_of_keys_is_as_the_registries_are() -> None:
+    done = subprocess.run([sys.executable, "scripts/keys", "--check"], cwd=ROOT, check=False)
+    assert done.returncode == 0, "run scripts/keys"

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import click
 
 from triage.cli.common import Chosen, options, print_json
+from triage.cli.steering import Steering
 from triage.cli.values import ByteCount, user_id
 from triage.corefile.sources import Trust, find
 from triage.corefile.sources.opening import BEING_WRITTEN
 from triage.errors import EXIT_SOME_FAILED
+from triage.gdb.locate import find_gdb
 from triage.klog import Said, is_log, read_kernel, read_log, records
 from triage.klog.resolve import Files
-from triage.model import Outcome, Status
-from triage.pipeline import Pipeline
+from triage.model import Failure, Outcome, Status
 from triage.store import InputStamp, Store
 from triage.text import clean, plural
 from triage.wire import outcome_to_json
+from triage.workers import Done, Job, cluster, processes, release, triage_all, triage_one, worker_count
 
 
 @click.command()
@@ -35,11 +39,24 @@ from triage.wire import outcome_to_json
 @click.option("--kernel-log", is_flag=True, help="Also take crashes without a core from the kernel's own log.")
 @click.option("--no-reuse", is_flag=True,
               help="Ask GDB for every core, even for a stack it has seen before.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1, 256), metavar="N",
+              help="Worker processes (default: one for every 50 new cores, at most one a processor).")  # fmt: skip
+@click.option("--dask", metavar="ADDRESS",
+              help="Use the Dask cluster with this scheduler (tcp://HOST:PORT); it sees the same files.")  # fmt: skip
+@click.option("--steered", is_flag=True, hidden=True, help="Say each step and obey signals, see steering.py.")
 @options
 def command(
-    paths: tuple[Path, ...], owners: tuple[str, ...], max_core: int | None, chosen: Chosen,
-    *, kernel_log: bool, no_reuse: bool,
-) -> None:  # fmt: skip
+    paths: tuple[Path, ...],
+    owners: tuple[str, ...],
+    max_core: int | None,
+    jobs: int | None,
+    dask: str | None,
+    chosen: Chosen,
+    *,
+    kernel_log: bool,
+    no_reuse: bool,
+    steered: bool,
+) -> None:
     """Triage every core under PATH… into the store.
 
     PATH is a file, a folder or a quoted pattern: plain cores, .gz .xz .zst .lz4, the stores of
@@ -59,7 +76,15 @@ def command(
     chosen = replace(chosen, settings=replace(chosen.settings, reuse=not no_reuse))
     if not chosen.json and not chosen.terminal:
         print("status\tcrash\tcluster\tcore\twhat")
-    tally = run(paths, chosen, lambda outcome: _report(outcome, chosen), trust, kernel_log=kernel_log)
+    tally = run(
+        paths,
+        chosen,
+        lambda outcome: _report(outcome, chosen),
+        Spread(jobs, dask),
+        trust,
+        kernel_log=kernel_log,
+        steered=steered,
+    )
     if not chosen.json:
         chosen.say(tally.sentence())
     if tally.failed:
@@ -105,36 +130,103 @@ class Tally:
         return ", ".join(parts) + f"; {plural(len(self.clusters), 'cluster')}"
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Where the work is done: in so many processes (`None`: as many as are worth it), or on a Dask cluster."""
+
+    jobs: int | None = 1
+    dask: str | None = None
+
+
+HERE = Spread()
+
+
 def run(
     paths: Iterable[Path],
     chosen: Chosen,
     report: Callable[[Outcome], None],
+    spread: Spread = HERE,
     trust: Trust | None = None,
     *,
     kernel_log: bool = False,
+    steered: bool = False,
 ) -> Tally:
-    """Triage the inputs one by one; each is stored before it is reported and the next is begun."""
+    """Triage the inputs in their order; each is stored before it is reported."""
     tally = Tally()
-    with chosen.open_store() as store, store.lock(), Pipeline(chosen.settings) as pipeline:
+    lanes: Counter[str] = Counter()
+    with chosen.open_store() as store, store.lock():
+        store.resign()
+        job = Job(chosen.settings, find_gdb(chosen.settings.gdb), trust)
         if chosen.verbose:
-            chosen.say(f"{pipeline.gdb.version_text} ({pipeline.gdb.origin})")
-        inputs: list[Path] = []
+            chosen.say(f"{job.gdb.version_text} ({job.gdb.origin})")
+        inputs: list[_Input] = []
         logs: list[Path] = []
         for path in find(paths):
-            (logs if is_log(path) else inputs).append(path)
-        with _progress(len(inputs), chosen) as progress:
-            for path in inputs:
-                outcome, known = _one(path, store, pipeline, trust)
-                tally.add(outcome, known=known)
+            if is_log(path):
+                logs.append(path)
+            else:
+                inputs.append(_Input(path.absolute(), _stamp(path)))
+        steering = Steering(len(inputs)) if steered else None
+        with (
+            steering or _progress(len(inputs), chosen) as progress,
+            closing(_outcomes(inputs, store, job, spread)) as outcomes,
+        ):
+            going = steering is None or steering.may_go_on()
+            for entry, done in outcomes if going else ():
+                outcome = _kept(entry, done, store)
+                tally.add(outcome, known=done is None)
+                lanes.update(done.lanes if done is not None else ())
                 progress.step()
                 report(outcome)
+                if steering is not None and not steering.may_go_on():
+                    break
         said = [*map(read_log, logs), *([read_kernel()] if kernel_log else [])]
         for outcome, known in _from_logs(said, store, chosen):  # after the cores, which say more
             tally.add(outcome, known=known)
             report(outcome)
         if chosen.verbose:
-            chosen.say(_lanes(pipeline.lanes))
+            chosen.say(_lanes(lanes))
     return tally
+
+
+class _Input(NamedTuple):
+    path: Path
+    stamp: InputStamp | None
+
+
+def _outcomes(
+    inputs: Sequence[_Input], store: Store, job: Job, spread: Spread
+) -> Generator[tuple[_Input, Done | None], None, None]:
+    """Each input with what became of it; `None` for one that is known from before."""
+    known = {entry for entry in inputs if entry.stamp is not None and store.seen(str(entry.path), entry.stamp)}
+    new = [entry.path for entry in inputs if entry not in known]
+    with ExitStack() as stack:
+        results = _results(stack, new, job, spread)
+        for entry in inputs:
+            yield entry, None if entry in known else next(results)
+
+
+def _results(stack: ExitStack, paths: Sequence[Path], job: Job, spread: Spread) -> Iterator[Done]:
+    count = worker_count(spread.jobs, len(paths))
+    if spread.dask is not None:
+        return triage_all(stack.enter_context(cluster(spread.dask)), job, paths, 32)
+    if count > 1:
+        return triage_all(stack.enter_context(processes(count)), job, paths, count)
+    stack.callback(release)
+    return (triage_one(job, path) for path in paths)
+
+
+def _kept(entry: _Input, done: Done | None, store: Store) -> Outcome:
+    """The outcome, stored if it is new."""
+    if done is None:
+        earlier = store.seen(str(entry.path), entry.stamp) if entry.stamp is not None else None
+        return earlier or Outcome(core=str(entry.path), status=Status.ERROR, failure=_VANISHED)
+    if _unfinished(done.outcome):
+        return done.outcome  # nothing to keep: the next run meets it whole
+    return store.save(done.outcome, entry.stamp)
+
+
+_VANISHED = Failure(code="vanished", message="its record was removed from the store during the run")
 
 
 def _lanes(tally: Mapping[str, int]) -> str:
@@ -158,19 +250,6 @@ def _from_logs(said: list[Said], store: Store, chosen: Chosen) -> Iterator[tuple
             yield earlier, True
         elif crash.pid is None or not store.has_core(crash.pid, crash.time):
             yield store.save(Outcome(core=crash.core, status=crash.status, crash=crash), stamp), False
-
-
-def _one(path: Path, store: Store, pipeline: Pipeline, trust: Trust | None) -> tuple[Outcome, bool]:
-    """`(outcome, known)` of one input."""
-    stamp = _stamp(path)
-    absolute = path.absolute()
-    earlier = store.seen(str(absolute), stamp) if stamp is not None else None
-    if earlier is not None:
-        return earlier, True
-    outcome = pipeline.triage(absolute, trust)
-    if _unfinished(outcome):
-        return outcome, False  # nothing to keep: the next run meets it whole
-    return store.save(outcome, stamp), False
 
 
 def _unfinished(outcome: Outcome) -> bool:

@@ -6,7 +6,7 @@ import click
 
 from triage import clock
 from triage.cli.common import Chosen, keys_option, options, print_json, print_rows
-from triage.cli.explaining import explain, print_changes
+from triage.cli.explaining import explain, print_changes, print_incidents
 from triage.model import Cluster
 from triage.query import parse_query
 from triage.text import clean
@@ -22,11 +22,18 @@ _NONE_MATCH = "No cluster matches. `triage clusters --keys` lists what can be as
 @click.argument("query", nargs=-1)
 @click.option("--explain", "pair", nargs=2, metavar="A B", help="Why two clusters or crashes are together or apart.")
 @click.option("--changes", is_flag=True, help="List the merges and splits.")
+@click.option("--incidents", is_flag=True, help="List clusters that may be victims of one memory corruption.")
 @click.option("--undo", type=int, metavar="NUMBER", help="Take a merge or a split back.")
 @keys_option
 @options
 def command(
-    query: tuple[str, ...], chosen: Chosen, *, pair: tuple[str, str] | None, changes: bool, undo: int | None
+    query: tuple[str, ...],
+    chosen: Chosen,
+    *,
+    pair: tuple[str, str] | None,
+    changes: bool,
+    incidents: bool,
+    undo: int | None,
 ) -> None:
     """List the clusters that QUERY selects, the one seen last first.
 
@@ -45,6 +52,9 @@ def command(
             return
         if changes:
             print_changes(store.regroupings(), chosen)
+            return
+        if incidents:
+            print_incidents(store.incidents(), chosen)
             return
         clusters = store.clusters(wanted)
     if chosen.json:

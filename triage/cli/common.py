@@ -32,6 +32,8 @@ class Chosen:
     verbose: int
     color: bool
     terminal: bool
+    plain: bool = False
+    """Whether colours were turned off, as opposed to there being no terminal for them."""
 
     @property
     def store(self) -> str:
@@ -92,6 +94,7 @@ def options(verb: Callable[..., R]) -> Callable[..., R]:
             verbose=verbose,
             color=terminal and not no_color and not os.environ.get("NO_COLOR"),
             terminal=terminal,
+            plain=no_color or bool(os.environ.get("NO_COLOR")),
         )
         return verb(chosen=chosen, **rest)
 

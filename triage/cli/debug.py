@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -30,8 +31,18 @@ php-why leads through the crash question by question; help php-heap explains one
 @click.option("--guide", is_flag=True, help="No GDB: questions about the crash, each answered from the core.")
 @click.option("-c", "--command", "commands", multiple=True, metavar="COMMAND",
               help="Run this command and leave. May be repeated.")  # fmt: skip
+@click.option("--source-dir", "sources", multiple=True, type=click.Path(path_type=Path, exists=True, file_okay=False),
+              help="Folder GDB may show source files from. May be repeated.")  # fmt: skip
+@click.option("--unconfined", is_flag=True, help="GDB without its sandbox: for cores and programs you trust.")
 @options
-def command(crash_or_core: str, guide: bool, commands: tuple[str, ...], chosen: Chosen) -> None:  # noqa: FBT001
+def command(
+    crash_or_core: str,
+    guide: bool,  # noqa: FBT001
+    commands: tuple[str, ...],
+    sources: tuple[Path, ...],
+    unconfined: bool,  # noqa: FBT001
+    chosen: Chosen,
+) -> None:
     """Open GDB on a core, with sysroot and symbols set and commands for PHP loaded.
 
     \b
@@ -48,7 +59,7 @@ def command(crash_or_core: str, guide: bool, commands: tuple[str, ...], chosen: 
         if guide:
             _guide(answers, interactive=sys.stdin.isatty() and not commands)
             return
-        status = _gdb(core, answers, commands, chosen)
+        status = _gdb(core, answers, commands, chosen, Confinement(sources, unconfined))
     if status:
         raise click.exceptions.Exit(1)
 
@@ -62,7 +73,15 @@ def _core(crash_or_core: str, chosen: Chosen) -> Path:
     return path
 
 
-def _gdb(core: Opened, answers: Answers, commands: tuple[str, ...], chosen: Chosen) -> int:
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """What GDB may see beside the core and its files, or that nothing holds it."""
+
+    sources: tuple[Path, ...]
+    off: bool
+
+
+def _gdb(core: Opened, answers: Answers, commands: tuple[str, ...], chosen: Chosen, held: Confinement) -> int:
     gdb = find_gdb(chosen.settings.gdb)
     executable = core.core.executable
     program = core.finder.locate(executable).file if executable else None
@@ -80,7 +99,7 @@ def _gdb(core: Opened, answers: Answers, commands: tuple[str, ...], chosen: Chos
         chosen.say(_BANNER.format(core=core.core.path, commands=listed))
     if core.note:
         chosen.say(core.note)
-    return run_gdb(gdb, target, console, commands)
+    return run_gdb(gdb, target, console, commands, held.sources, confined=not held.off)
 
 
 def _guide(answers: Answers, *, interactive: bool) -> None:

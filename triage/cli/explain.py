@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import timedelta
 
 import click
 
@@ -11,10 +10,9 @@ from triage.cli.common import Chosen, options, print_json
 from triage.cli.show import find, is_path, paint
 from triage.errors import UsageError
 from triage.explain import Context, Page, write_page
-from triage.model import Cluster, Crash
+from triage.explain.context import context_of
+from triage.model import Crash
 from triage.report.explain_text import page_lines
-
-_TOGETHER = timedelta(days=1)
 
 
 @click.command()
@@ -55,22 +53,4 @@ def _found(name: str, chosen: Chosen) -> tuple[Crash, Context]:
                 ) from error
             newest = store.crash_rows(own[0].id, limit=1)
             crash = store.crash(newest[0].id)
-    return crash, _context(crash, clusters)
-
-
-def _context(crash: Crash, clusters: list[Cluster]) -> Context:
-    own = next((cluster for cluster in clusters if cluster.id == crash.cluster), None)
-    if own is None:
-        return Context()
-    together = sum(
-        1
-        for other in clusters
-        if other.id != own.id
-        and other.first_seen is not None
-        and own.first_seen is not None
-        and abs(other.first_seen - own.first_seen) <= _TOGETHER
-    )
-    return Context(
-        cluster=own.id, count=own.count, first_seen=own.first_seen, last_seen=own.last_seen,
-        hosts=len(own.hosts), together=together,
-    )  # fmt: skip
+    return crash, context_of(crash, clusters)

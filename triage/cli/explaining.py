@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from triage import clock
 from triage.cli.common import Chosen, print_json, print_rows
@@ -10,11 +11,11 @@ from triage.cluster.profile import Profile, profile_of
 from triage.cluster.signature import signature_of
 from triage.cluster.similarity import Comparison, compare, weights
 from triage.errors import UsageError
-from triage.model import Crash, Regrouping
+from triage.model import Crash, Incident, Regrouping
 from triage.report import comparison_json, comparison_text
 from triage.store import Store
-from triage.text import clean
-from triage.wire import regrouping_to_json
+from triage.text import clean, plural
+from triage.wire import incident_to_json, regrouping_to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,27 @@ def print_changes(changes: list[Regrouping], chosen: Chosen) -> None:
     else:
         for change in changes:
             print(_sentence(change))
+
+
+def print_incidents(incidents: list[Incident], chosen: Chosen) -> None:
+    """Clusters that share what tells the culprit of a memory corruption."""
+    if chosen.json:
+        print_json([incident_to_json(incident) for incident in incidents])
+    elif not chosen.terminal:
+        rows = [[incident.count, ",".join(incident.clusters), _moment(incident.first_seen),
+                 _moment(incident.last_seen), incident.what] for incident in incidents]  # fmt: skip
+        print_rows(("count", "clusters", "first_seen", "last_seen", "what"), rows)
+    elif not incidents:
+        chosen.say("No clusters look like victims of one memory corruption.")
+    else:
+        for incident in incidents:
+            crashes, first = plural(incident.count, "crash"), _moment(incident.first_seen)
+            print(f"{crashes} in {', '.join(incident.clusters)}, since {first or 'an unknown time'}")
+            print(f"  may be victims of one memory corruption: {clean(incident.what, limit=110)}")
+
+
+def _moment(moment: datetime | None) -> str:
+    return clock.iso(moment) if moment else ""
 
 
 def _sentence(change: Regrouping) -> str:

@@ -14,8 +14,9 @@ from typing import NoReturn
 
 import click
 
-from triage import __version__
-from triage.errors import EXIT_USAGE, TriageError
+from triage import __version__, lists
+from triage.config import lists_folder
+from triage.errors import EXIT_USAGE, TriageError, UsageError
 from triage.text import clean
 
 VERBS = {
@@ -33,6 +34,7 @@ VERBS = {
     "event": "record what was changed on the servers",
     "known": "bugs of PHP that kill the PHP of this machine, changelogs",
     "narrow": "the smallest set of options and extensions with which a command still crashes",
+    "diff": "two crashes side by side: what is the same, where they part",
     "debug": "GDB on the core, everything set up, with commands for PHP",
     "bug": "a report of a crash, ready for PHP's bug tracker",
     "report": "what is new, for cron: silent when nothing is",
@@ -87,6 +89,12 @@ def triage() -> None:
     triage tui                   look through them
     triage show CORE             one core, whole
     """
+    folder = lists_folder()
+    wrong = lists.use_folder(folder) if folder.is_dir() else None
+    if wrong is not None:
+        raise UsageError(
+            wrong, help="Correct the list, or move it aside: it adds to the lists that triage comes with."
+        )
 
 
 def run() -> NoReturn:

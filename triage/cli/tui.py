@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
 
 from triage.cli.common import Chosen, options
-from triage.errors import UsageError
+from triage.errors import EnvironmentLacks, UsageError
 
 
 @click.command()
+@click.option("--serve", "serving", is_flag=True, help="In a browser instead, on this machine only.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="For --serve.")
 @options
-def command(chosen: Chosen) -> None:
-    """Look through clusters, crashes and stacks. Follows the store while it is open."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+def command(serving: bool, port: int, chosen: Chosen) -> None:  # noqa: FBT001
+    """Look through clusters, crashes and stacks. Follows the store while it is open.
+
+    Keys, colours and folders are set in config.toml, see docs/tui.md. `?` lists the keys.
+    """
+    if serving:
+        _serve(port, chosen)
+        return
+    if not os.environ.get("TRIAGE_SERVED") and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(
             "the terminal interface needs a terminal",
             help="For scripts there are `triage clusters --json` and `triage show --json`.",
         )
     from triage.tui.app import run  # loads Textual, which the other verbs need not wait for
+    from triage.tui.settings import read_settings
 
+    ui = read_settings()
     with chosen.open_store() as store:
-        run(store, label=store.name)
+        run(store, label=store.name, ui=ui, settings=chosen.settings, store=chosen.store, colour=not chosen.plain)
+
+
+def _serve(port: int, chosen: Chosen) -> None:
+    from triage.tui.serve import serve
+
+    settings = chosen.settings
+    arguments = ["--store", chosen.store]
+    arguments += ["--sysroot", str(settings.sysroot)] if settings.sysroot else []
+    for folder in settings.debug_dirs:
+        arguments += ["--debug-dir", str(folder)]
+    try:
+        serve(arguments, port)
+    except OSError as error:
+        raise EnvironmentLacks(
+            f"port {port} cannot be used: {error.strerror or error}", help="Choose another with --port."
+        ) from error

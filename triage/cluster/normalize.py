@@ -35,8 +35,9 @@ def module_name(path: str) -> str:
     """
     name = re.sub(r"(\.so)(?:\.\d+)+$", r"\1", path.rsplit("/", 1)[-1])
     for pattern, replacement in _rewrites("modules.txt"):
-        if pattern.fullmatch(name):
-            return replacement
+        found = pattern.fullmatch(name)
+        if found:
+            return found.expand(replacement)
     return name
 
 

@@ -24,6 +24,7 @@ class Profile:
 
     steps: tuple[Step, ...]
     overflow: bool = False
+    entry: str | None = None
     heap: str | None = None
     died_at: str | None = None
     signal: str | None = None
@@ -46,6 +47,7 @@ def profile(shape: Shape, crash: Crash) -> Profile:
     return Profile(
         steps=shape.steps,
         overflow=shape.overflow,
+        entry=shape.entry,
         heap=shape.heap,
         died_at=shape.died_at,
         signal=crash.signal.name if crash.signal else None,
@@ -71,6 +73,8 @@ def tokens(found: Profile) -> Iterator[str]:
     """The words under which an index finds this crash; the same word means the same thing in every crash."""
     if found.died_at:
         yield f"at:{found.died_at}"
+    if found.entry:
+        yield f"e:{found.entry}"
     for step in found.steps:
         if step.kind == NATIVE and step.name is not None:
             yield f"n:{step.name}"

@@ -49,13 +49,15 @@ class Step:
 class Shape:
     """What of a stack is compared. `steps` run from the crash outwards.
 
-    With `overflow`, they are the functions that call each other, in no order that means anything.
+    With `overflow`, they are the functions that call each other, in no order that means anything, and
+    `entry` is the built-in function that led to them.
     `heap` is the allocator's function the crash happened in, with its size class; `died_at` the
     address of the crash itself within its build. `why` says, frame by frame, what was kept or left out.
     """
 
     steps: tuple[Step, ...]
     overflow: bool = False
+    entry: str | None = None
     heap: str | None = None
     died_at: str | None = None
     places: tuple[str, ...] = ()
@@ -89,19 +91,20 @@ class _Reader:
         self._markers: set[str] = set()
 
     def whole(self) -> Shape:
-        ended = self._ended_itself()
+        ended, outermost = self._ended_itself(), self._outermost_script()
         steps: list[Step] = []
-        places: list[str] = []
         for at, frame in enumerate(self._frames):
             if frame.kind != "native":
                 if frame.function is not None:
                     steps.append(script_step(frame))
                 continue
             step, reason = self._judge(at, ended)
+            if step is not None and at > outermost >= 0:
+                step, reason = None, "the way to the script, the same for every crash of it"
             self._why.append(f"{'kept' if step else 'left out'} {frame.function or 'unnamed frame'}: {reason}")
             if step is not None:
                 steps.append(step)
-        places = self._places()
+        places = self._places(ended)
         return Shape(
             steps=tuple(_fold(steps)[:_MOST_STEPS]),
             heap=self._heap,
@@ -123,9 +126,19 @@ class _Reader:
         return Shape(
             steps=tuple(sorted(kept, key=_order)),
             overflow=True,
+            entry=None if script else self._entry(),
             markers=frozenset({"stack-overflow", *self._markers}),
             why=("the stack was exhausted: the functions that call each other are the key",),
         )
+
+    def _entry(self) -> str | None:
+        """The built-in function from which native code went round and round."""
+        script = (script_step(f) for f in self._frames if f.kind != "native" and f.function is not None)
+        return next((step.name for step in script if step.kind == BUILT_IN), None)
+
+    def _outermost_script(self) -> int:
+        """Where the script begins; what is farther out only led to it. -1 without a script."""
+        return max((at for at, frame in enumerate(self._frames) if frame.kind != "native"), default=-1)
 
     def _ended_itself(self) -> int:
         """How many frames from the inside are only how the program ended itself."""
@@ -148,6 +161,8 @@ class _Reader:
         if at < ended:
             return None, "the way a program ends itself, not the reason"
         if frame.function is None or frame.module is None:
+            if at == 0 and frame.module is None:
+                self._markers.add("bad-jump")
             return None, "it has no name, so it cannot make two crashes equal"
         return self._named(at, function_name(frame.function), module_name(frame.module))
 
@@ -187,14 +202,14 @@ class _Reader:
         follower = self._frames[at + 1] if at + 1 < len(self._frames) else None
         return follower is not None and follower.kind != "native" and follower.file is None
 
-    def _places(self) -> list[str]:
+    def _places(self, ended: int) -> list[str]:
         """Where the machine stood, from the crash to the script code that led there; empty when not all is known.
 
-        Where the script's own code died, that is the interpreter's loop.
+        How the program ended itself is left out. Where the script's own code died, that is the interpreter's loop.
         """
         found: list[str] = []
         script = False
-        for frame in self._frames:
+        for frame in self._frames[ended:]:
             if frame.inlined:
                 continue
             if frame.kind != "native":

@@ -24,8 +24,12 @@ _MOST_STEPS = 14
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What the parts of a comparison weigh; `join` is the score from which two are the same, `evidence` the
-    matched weight below which nobody may say so. The values are in weights.json, tuned on known bugs."""
+    """What the parts of a comparison weigh.
+
+    `join` is the score from which two are the same, `link` that from which one crash makes two clusters
+    one, `evidence` the matched weight below which nobody may say so. The values are in weights.json,
+    tuned on known bugs.
+    """
 
     decay: float
     offset: float
@@ -41,6 +45,7 @@ class Weights:
     rarest: float
     commonest: float
     join: float
+    link: float
     evidence: float
     nearest: int
 
@@ -202,15 +207,28 @@ def _pair(a: _Weighed, b: _Weighed, verdict: str, given: Weights) -> list[Row]:
 def _cycles(a: Profile, b: Profile, given: Weights) -> list[Row]:
     """Two recursions: the functions that call each other, in any order."""
     rows: list[Row] = []
-    left = list(b.steps)
+    left, lone = list(b.steps), []
     for step in a.steps:
         twin = next((other for other in left if _relation(step, other) == MATCH), None)
-        if twin is not None:
-            left.remove(twin)
-            rows.append(Row(text(step), text(twin), MATCH, 2 * _worth(step, given)))
+        if twin is None:
+            lone.append(step)
+            continue
+        left.remove(twin)
+        rows.append(Row(text(step), text(twin), MATCH, _cycle_worth(step, given) + _cycle_worth(twin, given)))
+    for step in lone:
+        stranger = next((other for other in left if _relation(step, other) == UNKNOWN), None)
+        if stranger is not None:
+            left.remove(stranger)
+            both = _cycle_worth(step, given) + _cycle_worth(stranger, given)
+            rows.append(Row(text(step), text(stranger), UNKNOWN, both))
         else:
-            rows.append(Row(text(step), None, GAP, _worth(step, given)))
-    return rows + [Row(None, text(step), GAP, _worth(step, given)) for step in left]
+            rows.append(Row(text(step), None, GAP, _cycle_worth(step, given)))
+    return rows + [Row(None, text(step), GAP, _cycle_worth(step, given)) for step in left]
+
+
+def _cycle_worth(step: Step, given: Weights) -> float:
+    """In a recursion the script's own functions are the cause: they count as much as any."""
+    return 1.0 if step.kind == SCRIPT else _worth(step, given)
 
 
 def _beside(a: Profile, b: Profile, given: Weights) -> list[Row]:
@@ -219,6 +237,9 @@ def _beside(a: Profile, b: Profile, given: Weights) -> list[Row]:
     if a.fault and b.fault and not a.overflow:
         same = a.fault == b.fault
         rows.append(Row(a.fault, b.fault, MATCH if same else DIFFERENT, given.fault))
+    if a.entry and b.entry:
+        same = a.entry == b.entry
+        rows.append(Row(f"{a.entry}()", f"{b.entry}()", MATCH if same else DIFFERENT, given.built_in))
     if a.heap or b.heap:
         same = bool(a.heap) == bool(b.heap)
         rows.append(Row(a.heap, b.heap, MATCH if same else DIFFERENT, given.heap))

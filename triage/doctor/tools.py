@@ -10,13 +10,14 @@ from triage.doctor.check import Check, Grade
 from triage.doctor.processes import Process
 from triage.errors import EnvironmentLacks, InputError
 from triage.gdb.locate import find_gdb
+from triage.gdb.sandbox import Level, isolation
 from triage.symbols import ElfFile
 from triage.symbols.finder import DEBUG_FOLDER
 
 
 def tools(processes: Sequence[Process], gdb: str | None) -> tuple[Check, ...]:
-    """GDB, then each program once."""
-    return (_gdb(gdb), *_programs(processes))
+    """GDB, what confines it, then each program once."""
+    return (_gdb(gdb), _sandbox(), *_programs(processes))
 
 
 def _gdb(chosen: str | None) -> Check:
@@ -25,6 +26,23 @@ def _gdb(chosen: str | None) -> Check:
     except EnvironmentLacks as error:
         return Check(name="gdb", grade=Grade.FAIL, says=error.message, fix=(error.help or "apt install gdb",))
     return Check(name="gdb", grade=Grade.PASS, says=found.version_text)
+
+
+def _sandbox() -> Check:
+    """How far GDB can be confined: cores and what lies around them may have been made to attack it."""
+    try:
+        held = isolation(None)
+    except EnvironmentLacks as error:
+        return Check(name="sandbox", grade=Grade.FAIL, says=error.message, fix=(error.help or "",))
+    if held.level is Level.BUBBLEWRAP and held.filtered:
+        return Check(name="sandbox", grade=Grade.PASS, says=f"GDB is confined by {held}")
+    weaker = "it can read what this user can read" if held.level is Level.LIMITS else "it sees other processes"
+    return Check(
+        name="sandbox",
+        grade=Grade.WARN,
+        says=f"GDB is confined by {held} only: {weaker}",
+        fix=("apt install bubblewrap   # in a container it may not be able to make namespaces",),
+    )
 
 
 def _programs(processes: Sequence[Process]) -> Iterator[Check]:

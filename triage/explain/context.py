@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from triage.model import Cluster, Crash
 
 _SECONDS_A_DAY = 86_400
 _FEWEST = 2
+_TOGETHER = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,23 @@ class Context:
             return None
         days = (self.last_seen - self.first_seen).total_seconds() / _SECONDS_A_DAY
         return (self.count - 1) / days / max(1, self.hosts) if days > 0 else None
+
+
+def context_of(crash: Crash, clusters: Sequence[Cluster]) -> Context:
+    """What `clusters`, all of a store, say about a crash that is in it."""
+    own = next((cluster for cluster in clusters if cluster.id == crash.cluster), None)
+    if own is None:
+        return Context()
+    return Context(
+        cluster=own.id, count=own.count, first_seen=own.first_seen, last_seen=own.last_seen, hosts=len(own.hosts),
+        together=sum(_began_together(own, other) for other in clusters),
+    )  # fmt: skip
+
+
+def _began_together(own: Cluster, other: Cluster) -> bool:
+    if other.id == own.id or other.first_seen is None or own.first_seen is None:
+        return False
+    return abs(other.first_seen - own.first_seen) <= _TOGETHER
 
 
 def waiting(context: Context) -> str:

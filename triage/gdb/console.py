@@ -37,6 +37,22 @@ def plain(word):
         return word
 
 
+def shown(text):
+    """Text of GDB's with control characters made visible: it prints a process's own words as they are."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+class OpenCore(gdb.Command):
+    """triage-core PATH
+    Open a core, like core-file; the command line it tells cannot reprogram the terminal."""
+
+    def __init__(self):
+        super().__init__("triage-core", gdb.COMMAND_FILES)
+
+    def invoke(self, argument, from_tty):
+        gdb.write(shown(gdb.execute("core-file " + argument, to_string=True)))
+
+
 class Forwarded(gdb.Command):
     """One command, answered elsewhere."""
 
@@ -53,6 +69,7 @@ class Forwarded(gdb.Command):
         gdb.write("".join(line + "\n" for line in answer["lines"]))
 
 
+OpenCore()
 BRIDGE = Bridge(int(os.environ["TRIAGE_BRIDGE"]))
 HELLO = BRIDGE.ask({"hello": True})
 UNWINDER.use(HELLO["unwinding"])  # noqa: F821 — defined by inside.py

@@ -55,11 +55,18 @@ class Lanes:
             return known
         resume = self._resume(walks[0]) if self._reuse and walks and walks[0].reason is None else None
         target = self._target(core, walks if self._reuse and doubt is None else None)
-        answer = self._sessions.of(target.executable).examine(target, loop_register, rules, resume)
+        session = self._sessions.of(target.executable)
+        answer = session.examine(target, loop_register, rules, resume)
         if doubt is None and "reduced" not in answer:
             doubt = self._shapes.learn(core, walks, loop_register, answer, resumed=resume is not None)
         self.tally["asked" if doubt is None else f"deferred: {doubt}"] += 1
         return answer
+
+    @property
+    def isolation(self) -> str | None:
+        """How the GDB that was asked last is confined; `None` when none was."""
+        held = self._sessions.isolation
+        return str(held) if held is not None else None
 
     def _walks(self, core: CoreFile, rules: Unwinding | None) -> Sequence[Walk]:
         limits = self._limits

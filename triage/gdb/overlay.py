@@ -17,8 +17,9 @@ _NO_PLACE = (errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
 class Overlay:
     """Grows as cores come by, so that files GDB has read once keep their name."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mode: int = 0o700) -> None:
         self._folder = folder
+        self._mode = mode
         self._generation = 0
         self._links: dict[str, Path] = {}
 
@@ -36,7 +37,7 @@ class Overlay:
         if any(self._links.get(path, file) != file for path, file in files.items()) or self._foreign(files, named):
             self._generation += 1
             self._links = {}
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make(self.root)
         for path, file in files.items():
             if path not in self._links:
                 self._link(path, file)
@@ -45,13 +46,20 @@ class Overlay:
         """Whether the folder holds a file this core asks for and did not prove."""
         return any(path not in files for path in self._links if named is None or path in named)
 
+    def _make(self, folder: Path) -> None:
+        """A folder, and those above it, each with our mode: mkdir gives it to the last one only."""
+        missing = [place for place in (folder, *folder.parents) if not place.is_dir()]
+        for place in reversed(missing):
+            place.mkdir(exist_ok=True)
+            place.chmod(self._mode)
+
     def _link(self, path: str, file: Path) -> None:
         parts = [part for part in path.split("/") if part not in ("", ".", "..")]
         if not parts:
             return
         place = self.root.joinpath(*parts)
         try:
-            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make(place.parent)
             place.symlink_to(file.absolute())
         except OSError as error:
             if error.errno not in _NO_PLACE:

@@ -11,30 +11,31 @@ from __future__ import annotations
 import base64
 import json
 import os
-import resource
 import selectors
 import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from triage import clock
 from triage.config import Limits
-from triage.errors import TriageError
-from triage.gdb import mi
+from triage.errors import EnvironmentLacks, TriageError
+from triage.gdb import mi, sandbox
 from triage.gdb.locate import Gdb
 from triage.gdb.overlay import Overlay
+from triage.gdb.users import unprivileged
 from triage.model import Unwinding
 
 MARKER = "TRIAGE-ANSWER "
 SETTINGS = (
     "set auto-load off",  # first: nothing that lies beside a binary may run
+    "set source open off",  # debug information may name /etc/shadow as a source file
     "set debuginfod enabled off",
     "set confirm off",
     "set pagination off",
@@ -47,9 +48,9 @@ SETTINGS = (
     "maintenance set internal-error quit yes",
     "maintenance set internal-error corefile no",
 )
-_GIB = 1 << 30
 _DEEP_WALK = 20_000
 _DEEPEST = 1 << 40
+_REFUSED = "GDB refused: "
 
 
 class GdbFailed(TriageError):
@@ -81,11 +82,15 @@ class GdbSession:
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
         self._overlay: Overlay | None = None
+        self._scene: sandbox.Scene | None = None
+        self._errors: IO[bytes] | None = None
         self._pending = b""
         self._token = 0
         self._served = 0
         self._view: tuple[object, object] | None = None
         self.starts = 0
+        self.isolation: sandbox.Isolation | None = None
+        """How the GDB that was started last is confined."""
 
     def __enter__(self) -> GdbSession:
         return self
@@ -136,18 +141,47 @@ class GdbSession:
                 self.kill()
                 raise
 
+    def load(self, target: Target, unwinding: Unwinding | None = None) -> None:
+        """Open a core for `console`, with rules for code without unwind tables.
+
+        Raises:
+            GdbFailed: when GDB cannot open it.
+        """
+        self._ask("triage-load", self._ready(target), self._limits.gdb_seconds)
+        if unwinding is not None:
+            packed = base64.b64encode(json.dumps(asdict(unwinding)).encode()).decode()
+            self.console(f"python UNWINDER.use(json.loads(base64.b64decode('{packed}').decode()))")
+
+    def console(self, line: str) -> str:
+        """What GDB prints for one line typed at its prompt, on the core that `load` opened.
+
+        Raises:
+            GdbFailed: when GDB refuses the line; when it died or hangs it is stopped, and `load` begins anew.
+        """
+        quoted = json.dumps(line, ensure_ascii=False)  # MI's strings are C's, as JSON's are
+        try:
+            return self._command(f"-interpreter-exec console {quoted}", self._limits.gdb_seconds)
+        except GdbFailed as error:
+            if not error.message.startswith(_REFUSED):
+                self.kill()
+            raise
+
+    @property
+    def running(self) -> bool:
+        """Whether GDB is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def interrupt(self) -> None:
+        """Ctrl-C for what GDB does now; may be called from another thread."""
+        process = self._process
+        if process is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGINT)
+
     def _examine(self, target: Target, plan: Mapping[str, object]) -> dict[str, Any]:
         if self._served >= self._limits.gdb_recycle:
             self.close()
-        self._start()
-        prepared = self._prepare(target)
-        view = prepared["executable"], prepared["sysroot"]
-        if self._view not in (None, view):  # one GDB can take cores of one executable and one root only
-            self.close()
-            self._start()
-            prepared = self._prepare(target)
-            view = prepared["executable"], prepared["sysroot"]
-        self._view = view
+        prepared = self._ready(target)
         self._served += 1
         left = clock.deadline(self._limits.gdb_seconds)
         self._ask("triage-load", prepared, left())
@@ -156,11 +190,25 @@ class GdbSession:
             self._served = self._limits.gdb_recycle  # a deep walk leaves hundreds of MB behind in GDB
         return answer
 
+    def _ready(self, target: Target) -> dict[str, object]:
+        """A GDB that runs and can take this core, and what to tell it."""
+        self._start(target)
+        prepared = self._prepare(target)
+        view = prepared["executable"], prepared["sysroot"]
+        if self._view not in (None, view):  # one GDB can take cores of one executable and one root only
+            self.close()
+            self._start(target)
+            prepared = self._prepare(target)
+            view = prepared["executable"], prepared["sysroot"]
+        self._view = view
+        return prepared
+
     def _prepare(self, target: Target) -> dict[str, object]:
         """Links with plain names for everything GDB opens: its commands split paths at blanks."""
         if self._overlay is None or self._folder is None:
             raise GdbFailed("GDB is not running")
-        self._overlay.hold(target.files, target.named)
+        # Resolved: in its sandbox GDB sees these files, and no links that lead to them.
+        self._overlay.hold({path: file.resolve() for path, file in target.files.items()}, target.named)
         core = self._fresh_link("core", target.core)
         executable = None
         if target.executable is not None:
@@ -168,7 +216,7 @@ class GdbSession:
             stamp = target.executable.stat()
             executable = self._folder / f"program-{stamp.st_ino:x}-{stamp.st_mtime_ns:x}"
             if not executable.is_symlink():
-                executable.symlink_to(target.executable.absolute())
+                executable.symlink_to(target.executable.resolve())
         debug = ":".join(str(path) for path in target.debug_dirs if not set(str(path)) & set(": '\"\\\n"))
         return {
             "core": str(core),
@@ -184,20 +232,34 @@ class GdbSession:
             raise GdbFailed("GDB is not running")
         link = self._folder / f"{name}-{self._token}"
         link.unlink(missing_ok=True)
-        link.symlink_to(target.absolute())
+        link.symlink_to(target.resolve())
         return link
 
-    def _start(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+    def _start(self, target: Target) -> None:
+        files = [target.core, *filter(None, [target.executable]), *target.files.values()]
+        program = Path(self.gdb.argv[0])
+        try:
+            held = sandbox.isolation(unprivileged(target.core, [*files[1:], program]))
+        except EnvironmentLacks as error:
+            raise GdbFailed(error.message) from error
+        if self._process is not None and self._process.poll() is None and self._fits(files, held):
             return
-        self.kill()
+        self.close()
         self._folder = Path(tempfile.mkdtemp(prefix="triage-gdb-"))
-        self._overlay = Overlay(self._folder)
+        # GDB's user passes through, by exact names only; whatever GDB could write to, root could be led by.
+        mode = 0o711 if held.user is not None else 0o700
+        self._folder.chmod(mode)
+        self._overlay = Overlay(self._folder, mode)
+        needs = (*sandbox.surroundings(self.gdb.argv, self.gdb.env), *target.debug_dirs)
+        self._scene = sandbox.scene(self._folder, target.core, files[1:], needs)
+        self.isolation = held
+        inside = self._folder / "inside.py"
+        shutil.copyfile(Path(__file__).with_name("inside.py"), inside)
+        inside.chmod(0o644)
         argv = [*self.gdb.argv, "-nx", "-nh", "-q", "--interpreter=mi3"]
         for setting in SETTINGS:
             argv += ["-iex", setting]
-        argv += ["-x", str(Path(__file__).with_name("inside.py"))]
-        self._process = self._spawn(argv, self._folder)
+        self._process = self._spawn([*argv, "-x", str(inside)], self._folder, self._scene, held)
         self.starts += 1
         self._pending, self._served = b"", 0
         try:
@@ -206,7 +268,14 @@ class GdbSession:
             self.kill()
             raise
 
-    def _spawn(self, argv: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    def _fits(self, files: Sequence[Path], held: sandbox.Isolation) -> bool:
+        """Whether the running GDB, confined as it is, can see these files."""
+        seen = self._scene
+        return seen is not None and held == self.isolation and all(seen.shows(path.resolve()) for path in files)
+
+    def _spawn(
+        self, argv: list[str], folder: Path, seen: sandbox.Scene, held: sandbox.Isolation
+    ) -> subprocess.Popen[bytes]:
         environment = {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
             "LC_ALL": "C.UTF-8",
@@ -214,21 +283,19 @@ class GdbSession:
             "HOME": str(folder),
             **self.gdb.env,
         }
-        with (folder / "stderr").open("wb") as errors:
-            try:
-                process = subprocess.Popen(
-                    argv,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    cwd=folder,
-                    env=environment,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise GdbFailed(f"GDB could not be started: {error}") from error
-        _bound(process.pid)
-        return process
+        bounds = sandbox.Bounds(memory=self._limits.gdb_memory, cpu=self._limits.gdb_cpu)
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 — without a name, so that GDB cannot swap it
+        try:
+            return subprocess.Popen(
+                sandbox.launch(argv, environment, seen, held, bounds),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                cwd=folder,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise GdbFailed(f"GDB could not be started: {error}") from error
 
     def _ask(self, command: str, argument: Mapping[str, object], seconds: float) -> dict[str, Any]:
         """Run one of our commands inside GDB and return its JSON answer."""
@@ -265,7 +332,7 @@ class GdbSession:
                 printed.append(record.payload)
             elif record.type == "result" and record.token == self._token:
                 if record.message == "error":
-                    raise GdbFailed(f"GDB refused: {_reason(record.payload)}")
+                    raise GdbFailed(f"{_REFUSED}{_reason(record.payload)}")
                 return "".join(printed)
 
     def _record(self, seconds: float) -> mi.Record | None:
@@ -311,11 +378,13 @@ class GdbSession:
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
                 status = self._process.wait(timeout=2)
+        if status is not None and 128 < status <= 128 + signal.SIGRTMAX:
+            status = 128 - status  # bubblewrap's word for a signal
         how = f"with signal {-status}" if status is not None and status < 0 else f"with status {status}"
         said = ""
-        if self._folder is not None:
-            with suppress(OSError), (self._folder / "stderr").open("rb") as stream:
-                said = stream.read(65536).decode("utf-8", "backslashreplace").strip()[-300:]
+        if self._errors is not None:
+            self._errors.seek(0)
+            said = self._errors.read(65536).decode("utf-8", "backslashreplace").strip()[-300:]
         return f"GDB ended {how}" + (f": {said}" if said else "")
 
     def kill(self) -> None:
@@ -329,6 +398,9 @@ class GdbSession:
                 if stream is not None:
                     with suppress(OSError):
                         stream.close()
+        errors, self._errors = self._errors, None
+        if errors is not None:
+            errors.close()
         folder, self._folder, self._overlay, self._view = self._folder, None, None, None
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -342,17 +414,6 @@ class GdbSession:
                 process.stdin.flush()
                 process.wait(timeout=2)
         self.kill()
-
-
-def _bound(pid: int) -> None:
-    """GDB may not dump core itself, fill the disk, or eat the machine's memory."""
-    for kind, value in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 64 << 20),
-        (resource.RLIMIT_AS, 8 * _GIB),
-    ):
-        with suppress(OSError, ValueError):  # it may have died already; its death is noticed elsewhere
-            resource.prlimit(pid, kind, (value, value))
 
 
 def _reason(payload: object) -> str:

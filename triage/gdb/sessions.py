@@ -7,6 +7,7 @@ from pathlib import Path
 
 from triage.config import Limits
 from triage.gdb.locate import Gdb
+from triage.gdb.sandbox import Isolation
 from triage.gdb.session import GdbSession
 
 _KEPT = 2  # each holds the symbols of its program's libraries in memory, some 90 MB
@@ -28,6 +29,12 @@ class Sessions:
             self._sessions[program] = GdbSession(self._gdb, self._limits)
         self._sessions.move_to_end(program)
         return self._sessions[program]
+
+    @property
+    def isolation(self) -> Isolation | None:
+        """How the GDB that was used last is confined."""
+        last = next(reversed(self._sessions.values()), None)
+        return last.isolation if last is not None else None
 
     def close(self) -> None:
         """End them all."""

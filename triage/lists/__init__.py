@@ -38,11 +38,24 @@ class Words:
 _REMEMBERED = 20_000
 
 
-def use_folder(folder: Path) -> None:
-    """Add the lines of the user's own lists in `folder`, for this process. A list that is not there adds none."""
+def use_folder(folder: Path) -> str | None:
+    """Add the lines of the user's own lists in `folder`, for this process. A list that is not there adds none.
+
+    Returns what is wrong with them; they are not used then.
+    """
+    for path in sorted(folder.glob("*.txt")) if folder.is_dir() else ():
+        try:
+            for line in _lines(path.read_text("utf-8")):
+                for part in [line.partition("=>")[0]] if "=>" in line else line.split(" | "):
+                    re.compile(part.strip())
+        except (OSError, UnicodeDecodeError) as error:
+            return f"{path} cannot be read: {error}"
+        except re.error as error:
+            return f"a pattern in {path} cannot be understood: {error}: {error.pattern!r}"
     _own[:] = [folder]
     for cached in (words, rewrites):
         cached.cache_clear()
+    return None
 
 
 @cache

@@ -101,6 +101,8 @@ class Crash:
     fault: Fault | None = None
     origin: Origin | None = None
     gdb: str | None = None
+    isolation: str | None = None
+    """How GDB was confined while it read this core, such as `bubblewrap+seccomp as nobody`."""
     warnings: tuple[str, ...] = ()
     timing: Mapping[str, float] = field(default_factory=dict)
 
@@ -191,3 +193,14 @@ class Regrouping:
     why: str | None
     time: datetime | None
     undone: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """Clusters whose crashes look like victims of one memory corruption; `what` says by what they are linked."""
+
+    what: str
+    clusters: tuple[str, ...]
+    count: int
+    first_seen: datetime | None
+    last_seen: datetime | None

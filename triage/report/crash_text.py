@@ -200,7 +200,8 @@ def _modules(crash: Crash, _: Detail) -> Iterator[Line]:
 
 def _timing(crash: Crash, _: Detail) -> Iterator[Line]:
     spent = ", ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in crash.timing.items())
-    yield Line(f"  {clean(crash.gdb or '')}; {spent}", "dim")
+    held = f", held by {clean(crash.isolation)}" if crash.isolation else ""
+    yield Line(f"  {clean(crash.gdb or '')}{held}; {spent}", "dim")
 
 
 def _warnings(crash: Crash, _: Detail) -> Iterator[Line]:

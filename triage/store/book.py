@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 
 from sqlalchemy import Connection, func, insert, literal_column, select, union_all, update
@@ -28,11 +28,15 @@ class SqlBook:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def owners(self, signatures: Sequence[str]) -> Sequence[str]:
-        digests = [digest(key) for key in signatures]
-        found = self._connection.scalars(select(keys.c.cluster).where(keys.c.digest.in_(digests))).all()
-        roots = list(dict.fromkeys(self.root(cluster) for cluster in dict.fromkeys(found)))
-        return roots if len(roots) < 2 else sorted(roots, key=self._age)
+    def owners(self, signatures: Sequence[str]) -> Mapping[str, str]:
+        of = {digest(key): key for key in signatures}
+        rows = self._connection.execute(select(keys.c.digest, keys.c.cluster).where(keys.c.digest.in_(list(of))))
+        found = {of[row.digest]: row.cluster for row in rows}
+        roots = {cluster: self.root(cluster) for cluster in set(found.values())}
+        return {key: roots[found[key]] for key in signatures if key in found}
+
+    def oldest(self, found: Iterable[str]) -> Sequence[str]:
+        return sorted(found, key=self._age)
 
     def root(self, cluster: str) -> str:
         """Where a cluster is now: itself, unless it was merged into another."""

@@ -68,6 +68,17 @@ def crash_rows(cluster: str | None, limit: int, offset: int) -> Rows:
     return listed.order_by(crashes.c.time.desc().nulls_last(), crashes.c.id).limit(limit).offset(offset)
 
 
+def loose_rows(limit: int, offset: int) -> Rows:
+    """The columns of a CrashRow of crashes that no signature could be made for, newest first."""
+    listed = select(*_LISTED).where(crashes.c.cluster.is_(None))
+    return listed.order_by(crashes.c.time.desc().nulls_last(), crashes.c.id).limit(limit).offset(offset)
+
+
+def loose_count() -> Rows:
+    """How many those are."""
+    return select(func.count()).select_from(crashes).where(crashes.c.cluster.is_(None))
+
+
 def cluster_rows(cluster: str | None) -> Rows:
     """The clusters' own columns with `total`, `first_seen`, `last_seen`; newest first.
 

@@ -22,6 +22,7 @@ from triage.model import (
     CrashRow,
     Decision,
     Failure,
+    Incident,
     KnownBug,
     Outcome,
     Regrouping,
@@ -31,7 +32,18 @@ from triage.model import (
 )
 from triage.query import Filter, Query, ordered
 from triage.states import resolve_until
-from triage.store import decisions, news, reads, regroup, regroupings, surroundings, twins, writes
+from triage.store import (
+    decisions,
+    incidents,
+    news,
+    reads,
+    regroup,
+    regroupings,
+    resign,
+    surroundings,
+    twins,
+    writes,
+)
 from triage.store.backend import Backend, Engines, explained
 from triage.store.book import root
 from triage.store.news import Arrived, Reported
@@ -105,10 +117,14 @@ class Store:
                 twins.drop_log_twins(connection, outcome.crash)
         return outcome
 
-    def clusters(self, query: Query | None = None) -> list[Cluster]:
-        """The clusters that have crashes, the one that crashed last first; those a query selects, if given."""
+    def clusters(self, query: Query | None = None, *, members: bool = True) -> list[Cluster]:
+        """The clusters that have crashes, the one that crashed last first; those a query selects, if given.
+
+        Without `members` their crashes are not named (`Cluster.crashes` is empty), which spares much time
+        where there are many.
+        """
         with self._reading() as connection:
-            found = _clusters(connection, None)
+            found = _clusters(connection, None, members=members)
             if query is None:
                 return found
             chosen = Filter(query, lambda key: _by_cluster(connection, reads.values_of(key)))
@@ -179,6 +195,19 @@ class Store:
         """Take a merge or a split back. Raises UsageError when there is no such change."""
         with self._writing() as connection:
             return regroup.undo(connection, number)
+
+    def incidents(self) -> list[Incident]:
+        """Clusters that look like victims of one memory corruption, that with most crashes first."""
+        with self._reading() as connection:
+            return incidents.listed(connection)
+
+    def resign(self) -> int:
+        """Bring the keys to the rules of this program; no crash moves. Returns how many crashes were read."""
+        with self._reading() as connection:
+            if not resign.is_due(connection):
+                return 0
+        with self._writing() as connection:
+            return resign.resign(connection)
 
     def regroupings(self) -> list[Regrouping]:
         """Every merge and split, the newest first."""
@@ -252,6 +281,16 @@ class Store:
         """All bugs on file, by name."""
         with self._reading() as connection:
             return surroundings.known_bugs(connection)
+
+    def loose_rows(self, limit: int = 500, offset: int = 0) -> list[CrashRow]:
+        """Crashes that no signature could be made for, and that are in no cluster therefore; newest first."""
+        with self._reading() as connection:
+            return [_crash_row(row) for row in connection.execute(reads.loose_rows(limit, offset))]
+
+    def loose_count(self) -> int:
+        """How many crashes are in no cluster."""
+        with self._reading() as connection:
+            return int(connection.scalar(reads.loose_count()) or 0)
 
     def failures(self) -> list[Outcome]:
         """The inputs that gave no crash when last tried, by path."""
@@ -335,9 +374,9 @@ def _stamp_text(stamp: InputStamp) -> str:
     return f"{stamp.size}:{stamp.mtime_ns}:{stamp.inode}"
 
 
-def _clusters(connection: Connection, cluster: str | None) -> list[Cluster]:
+def _clusters(connection: Connection, cluster: str | None, *, members: bool = True) -> list[Cluster]:
     """All clusters, or one, in a few statements however many there are."""
-    ids = _by_cluster(connection, reads.members(cluster))
+    ids = _by_cluster(connection, reads.members(cluster)) if members else defaultdict(list)
     versions = _by_cluster(connection, reads.distinct(crashes.c.runtime, cluster))
     hosts = _by_cluster(connection, reads.distinct(crashes.c.host, cluster))
     found = [

@@ -12,7 +12,7 @@ from triage.cluster.assign import NEW, place
 from triage.cluster.profile import profile_of
 from triage.model import Crash, Outcome, Runtime, Signature
 from triage.query.facts import Fact, facts_of
-from triage.store import regroupings
+from triage.store import incidents, regroupings
 from triage.store.book import SqlBook, retitle
 from triage.store.columns import digest
 from triage.store.tables import crashes, facts, inputs, keys, meta, pins
@@ -32,6 +32,8 @@ def put_crash(connection: Connection, crash: Crash) -> Crash:
     cluster = None if crash.signature is None else _assign(connection, crash, crash.signature)
     placed = replace(crash, cluster=cluster)
     upsert(connection, crashes, _crash_row(placed), key="id")
+    if crash.signature is not None:
+        incidents.put(connection, placed)
     if cluster is not None:
         _add_facts(connection, cluster, facts_of(placed))
     return placed

@@ -2,39 +2,121 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.text import Text
 from textual import work
 from textual.app import App
+from textual.filter import Monochrome, NoColor
+from textual.theme import Theme
 
+from triage.config import Settings
 from triage.errors import TriageError
+from triage.explain.glossary import terms
+from triage.model import Crash, Frame
+from triage.report.lines import Line
 from triage.text import clean
+from triage.tui.ask import Ask
+from triage.tui.compare import ComparePlace
+from triage.tui.copying import clip_file, keep
+from triage.tui.fulltext import TextPlace
+from triage.tui.glyphs import AsciiOnly, WithoutColour
 from triage.tui.help import HelpPlace
 from triage.tui.inbox import InboxPlace
+from triage.tui.ingest import IngestPlace, progress_line
+from triage.tui.palette import Commands
 from triage.tui.place import Place
 from triage.tui.reader import Reader
+from triage.tui.reading import Reading
+from triage.tui.settings import Ui
+
+if TYPE_CHECKING:
+    from triage.tui.code import Code
 
 _WATCH_SECONDS = 1.0
+_DARK = Theme(
+    name="triage", primary="#56b4e9", secondary="#0072b2", accent="#e69f00", warning="#e69f00", error="#d55e00",
+    success="#009e73", background="#16181d", surface="#1e2128", panel="#262a33", foreground="#d8dee9", dark=True,
+)  # fmt: skip
+_LIGHT = Theme(
+    name="triage-light", primary="#0072b2", secondary="#56b4e9", accent="#a86f00", warning="#a86f00",
+    error="#b54a00", success="#00785a", background="#fbfbf8", surface="#f0f0ec", panel="#e4e4de",
+    foreground="#20242c", dark=False,
+)  # fmt: skip
+_THEMES = {"auto": "triage", "dark": "triage", "light": "triage-light", "ansi": "ansi-dark"}
 
 
 class TriageApp(App[None]):
-    """Looks at one store; `label` is what the store is called on screen."""
+    """Looks at one store; `label` is what the store is called on screen, `store` its URL for other processes."""
 
     CSS_PATH = "triage.tcss"
-    ENABLE_COMMAND_PALETTE = False
+    COMMANDS = {Commands}  # noqa: RUF012 - Textual's own declaration
+    COMMAND_PALETTE_BINDING = "ctrl+p"
     TITLE = "triage"
+    ENABLE_COMMAND_PALETTE = True
 
-    def __init__(self, reader: Reader, *, label: str) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        *,
+        label: str,
+        ui: Ui | None = None,
+        settings: Settings | None = None,
+        store: str = "",
+        colour: bool = True,
+    ) -> None:
         super().__init__()
         self.reader = reader
         self.label = label
-        self._revision: object = None
+        self.ui = ui or Ui()
+        self.settings = settings or Settings()
+        self.reading: Reading | None = None
+        self.marked: list[str] = []
+        self.in_browser = bool(os.environ.get("TRIAGE_SERVED"))
+        self._store = store
+        self._code: Code | None = None
+        self.revision: object = None
         self._complaint: str | None = None
         self._behind = False
+        self._use_filters(colour=colour)
+
+    def _use_filters(self, *, colour: bool) -> None:
+        # Textual takes an empty NO_COLOR for set, and draws in grey then; no-color.org says otherwise.
+        wanted = colour and not os.environ.get("NO_COLOR")
+        self.no_color = not wanted
+        self._filters = [one for one in self._filters if not isinstance(one, Monochrome | NoColor)]
+        if not wanted:
+            self._filters.append(WithoutColour())
+        if self.ui.ascii:
+            self._filters.append(AsciiOnly())
 
     def on_mount(self) -> None:
         """Open the inbox and begin to watch."""
-        self.theme = "nord"
+        for theme in (_DARK, _LIGHT):
+            self.register_theme(theme)
+        self.theme = _THEMES[self.ui.theme]
+        self.set_keymap(dict(self.ui.keys))
+        if self.no_color:
+            self.add_class("plain")
+        if not self.is_headless:
+            # As an exception a signal may end in a callback, and leave the terminal as it is.
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
         self.push_screen(InboxPlace())
         self.set_interval(_WATCH_SECONDS, self.watch_store)
+
+    def on_unmount(self) -> None:
+        """A batch does not go on without anybody to see its end: what it stored stays."""
+        if self.reading is not None:
+            self.reading.close()
 
     @work(thread=True, exclusive=True, group="watch")
     def watch_store(self) -> None:
@@ -45,6 +127,10 @@ class TriageApp(App[None]):
             self.call_later(self.complain, error)  # never waits, so the program can end meanwhile
             return
         self.call_later(self._seen, revision)
+
+    def say(self, text: str, *, wrong: bool = False) -> None:
+        """A notice of a few seconds."""
+        self.notify(clean(text), severity="error" if wrong else "information", markup=False, timeout=4)
 
     def complain(self, error: TriageError) -> None:
         """Say what is wrong with the store, once and not every second; the screen stays as it is."""
@@ -60,17 +146,116 @@ class TriageApp(App[None]):
 
     def _seen(self, revision: object) -> None:
         # Also the first time: what was saved since the first screen was read would be missed.
-        changed = self._behind or revision != self._revision
-        self._revision = revision
-        if changed and isinstance(self.screen, Place):
+        changed = self._behind or revision != self.revision
+        self.revision = revision
+        if changed and not isinstance(self.screen, Place):
+            self._behind = True  # something lies over the screen; it is read when the next change is looked for
+        elif changed and isinstance(self.screen, Place):
             self._behind = False  # what could not be read before is read now
             self.screen.load()
 
     def show_help(self, place: str) -> None:
-        """The keys of a place, over it."""
-        self.push_screen(HelpPlace(place))
+        """Keys, filters and words, over the screen."""
+        self.push_screen(HelpPlace(place, self.ui.keys))
+
+    def explain_word(self, word: str) -> None:
+        """One word of the glossary."""
+        meaning = next((term.meaning for term in terms() if term.name == word), "")
+        self.notify(Text(f"{word}: {meaning}").plain, markup=False, timeout=15)
+
+    def show_query(self, query: str) -> None:
+        """A saved view: the inbox with that filter."""
+        while not isinstance(self.screen, InboxPlace) and len(self.screen_stack) > 1:
+            self.pop_screen()
+        if isinstance(self.screen, InboxPlace):
+            self.screen.set_query(query)
+
+    def is_marked(self, name: str) -> bool:
+        """Whether a cluster or crash is marked for a comparison."""
+        return name in self.marked
+
+    def toggle_mark(self, name: str) -> None:
+        """Mark it, or unmark it; of more than two the oldest mark goes."""
+        if name in self.marked:
+            self.marked.remove(name)
+        else:
+            self.marked = [*self.marked, name][-2:]
+
+    def open_comparison(self, a: str, b: str) -> None:
+        """Two side by side."""
+        self.push_screen(ComparePlace(a, b))
+
+    def source_of(self, crash: Crash, frame: Frame) -> Text:
+        """The code at a frame, or why there is none."""
+        if self._code is None:
+            from triage.tui.code import Code  # loads what reads ELF files, which the first screen need not wait for
+
+            self._code = Code(self.settings, self.ui)
+        return self._code.of(crash, frame)
+
+    def copy_text(self, text: str, why: str = "") -> None:
+        """To the terminal's clipboard and into a file; `why` is said first."""
+        self.copy_to_clipboard(text)
+        first = clean(text.splitlines()[0] if text else "", limit=60)
+        where = f"sent to the terminal's clipboard: {first}"
+        try:
+            where += f"\nand written to {keep(text, clip_file())}"
+        except OSError as error:
+            where += f"\n({clip_file()} cannot be written: {error.strerror})"
+        self.notify(clean(f"{why}\n{where}" if why else where, keep_newlines=True), markup=False, timeout=4)
+
+    def ingest_line(self) -> str:
+        """How far the reading of cores is, if it goes on."""
+        return progress_line(self.reading) if self.reading is not None and self.reading.running else ""
+
+    def open_ingest(self) -> None:
+        """The screen of the batch that runs, or a question for what to read."""
+        if self.reading is not None and self.reading.running:
+            self.push_screen(IngestPlace())
+        elif self.in_browser or not self._store:
+            self.say("cores can be read from a terminal only: triage batch FOLDER")
+        else:
+            self.push_screen(Ask("Read the cores in which folder?", "a file or a folder", "/var/crash"), self._ingest)
+
+    def _ingest(self, answer: str | None) -> None:
+        if not answer:
+            return
+        path = Path(answer).expanduser()
+        if not path.exists():
+            self.say(f"{path} is not there", wrong=True)
+            return
+        self.reading = Reading([str(path)], self._store, self.settings)
+        self.push_screen(IngestPlace())
+
+    def open_text(self, text: str, file: str) -> None:
+        """A page to read; `file` is the name it is kept under."""
+        self.push_screen(TextPlace.of(text, file))
+
+    def open_doctor(self) -> None:
+        """What `triage doctor` says, made in a process of its own."""
+        self.push_screen(TextPlace("doctor", lambda: _doctor_lines(self.settings), "doctor.txt"))
 
 
-def run(reader: Reader, *, label: str) -> None:
+def _doctor_lines(settings: Settings) -> Sequence[Line]:
+    argv = [sys.executable, "-m", "triage", "doctor", "-v", "--no-color"]
+    argv += ["--gdb", settings.gdb] if settings.gdb else []
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, errors="backslashreplace", timeout=120, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return [Line("triage doctor gave no answer within 120 s", "warn")]
+    looks = {"FAIL": "warn", "WARN": "warn", "PASS": "php"}
+    text = done.stdout + done.stderr
+    return [Line(line, looks.get(line.strip()[:4], "plain")) for line in text.splitlines()]
+
+
+def run(reader: Reader, *, label: str, ui: Ui, settings: Settings, store: str, colour: bool) -> None:
     """Run the interface until the user leaves it."""
-    TriageApp(reader, label=label).run()
+    app = TriageApp(reader, label=label, ui=ui, settings=settings, store=store, colour=colour)
+    app.run()
+    status = app.return_code
+    del app
+    gc.collect()  # the reader of ELF files complains on stderr of what is left to the interpreter's end
+    if status:
+        raise SystemExit(status)

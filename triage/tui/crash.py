@@ -1,104 +1,156 @@
-"""One crash: the verdict, the merged stack, and everything about the frame under the cursor."""
+"""One crash: the verdict, and below it the stack and everything else in tabs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import islice
 
 from rich.text import Text
-from textual import on
 from textual.app import ComposeResult
 from textual.widgets import Footer, Static
 
 from triage import clock
-from triage.folding import Repeat, fold
+from triage.explain.context import context_of
 from triage.model import Crash, Frame
+from triage.report.bug_report import bug_report
 from triage.text import clean
 from triage.tui import look
 from triage.tui.actions import CRASH, bindings
-from triage.tui.fulltext import TextPlace
-from triage.tui.place import Place
-from triage.tui.rows import Column, Rows, listed
+from triage.tui.console_pane import ConsolePane
+from triage.tui.copying import Copying
+from triage.tui.crash_tabs import CRASH_TABS, CrashView
+from triage.tui.decide import Deciding
+from triage.tui.outside import Outside
+from triage.tui.stack_pane import StackPane
+from triage.tui.tabbed import Paper, Tabbed
+from triage.tui.tabs import TabBar
 
-_COLUMNS = (
-    Column("", 3),
-    Column("the stack, innermost first", 20, share=2),
-    Column("where", 18, share=1, keep="end"),
-)
+_OTHERS = 50  # crashes whose settings are compared: half a second's reading
 
 
-class CrashPlace(Place):
+class CrashPlace(Tabbed, Deciding, Copying, Outside):
     """One crash; `among` are the ids to go to with next and previous."""
 
     place = CRASH
     BINDINGS = bindings(CRASH)
+    TABS = CRASH_TABS
 
     def __init__(self, crash: str, among: Sequence[str] = ()) -> None:
         super().__init__()
         self._chosen = crash
         self._among = among
         self._crash: Crash | None = None
-        self._items: list[Frame | Repeat] = []
-        self._script_only = False
+        self._evidence = False
 
     def compose(self) -> ComposeResult:
-        """Verdict, stack, frame, keys."""
-        yield Static(id="title")
-        yield Static(id="verdict")
-        yield Rows(_COLUMNS)
-        yield Static(id="frame")
-        yield Footer()
+        """Verdict, tabs, the open tab, console, keys."""
+        yield Static(id="title", markup=False)
+        yield Static(id="verdict", markup=False)
+        yield TabBar()
+        yield Paper(classes="body tab-text", id="paper")
+        yield StackPane(lambda crash, frame: self.triage.source_of(crash, frame))
+        yield ConsolePane()
+        yield Footer(show_command_palette=False)
 
-    def fetch(self) -> Crash:
+    def fetch(self) -> CrashView:
         """The crash whole."""
-        return self.triage.reader.crash(self._chosen)
+        crash = self.triage.reader.crash(self._chosen)
+        return CrashView(crash=crash, context=context_of(crash, self.triage.reader.clusters(members=False)))
 
-    def present(self, found: Crash) -> None:
-        """Show it; the cursor stays if this is the crash that was shown before."""
-        same, self._crash = self._crash is not None and self._crash.id == found.id, found
-        title = look.say(found.signature.title if found.signature else "crash", "bold", limit=400)
+    def present(self, found: CrashView) -> None:
+        """Show it; cursor and tab stay if this is the crash that was shown before."""
+        crash = found.crash
+        before, self._crash = self._crash, crash
+        title = Text("triage ▸ ", style=look.DIM, no_wrap=True, overflow="ellipsis")
+        title.append(f"{clean(crash.cluster or 'no cluster')} ▸ {clean(crash.id)}   ")
         if self._chosen in self._among and len(self._among) > 1:
-            title.append(f"   {self._among.index(self._chosen) + 1} of {len(self._among)}", style=look.DIM)
+            title.append(f"{self._among.index(self._chosen) + 1} of {len(self._among)}   ")
+        title.append_text(look.say(crash.signature.title if crash.signature else "crash", "not dim bold", limit=400))
         self.query_one("#title", Static).update(title)
-        self.query_one("#verdict", Static).update(_summary(found))
-        self._fill()
-        if not same:
-            self.query_one(Rows).move(0)
+        self.query_one("#verdict", Static).update(summary(crash))
+        self.query_one(StackPane).show(crash)
+        others = self._view.others if before is not None and before.id == crash.id and self._view else None
+        self.show_tabs(replace(found, evidence=self._evidence, others=others))
+        if before is not None and before.id != crash.id:
+            self.query_one(ConsolePane).close()
+        self.tab_opened()
 
-    def _fill(self) -> None:
+    def tab_opened(self) -> None:
+        """Settings are compared with the cluster's others, which are read when the tab is opened."""
+        view: CrashView | None = self._view
+        if self.tab == "settings" and view is not None and view.others is None:
+            self.read(lambda: self._others(view.crash), lambda found: self._compared(view.crash, found))
+
+    def _others(self, crash: Crash) -> list[Crash]:
+        if crash.cluster is None:
+            return []
+        rows = self.triage.reader.crash_rows(crash.cluster, limit=_OTHERS + 1)
+        return [self.triage.reader.crash(row.id) for row in islice((r for r in rows if r.id != crash.id), _OTHERS)]
+
+    def _compared(self, crash: Crash, others: list[Crash]) -> None:
+        if self._view is not None and self._view.crash.id == crash.id and self.is_attached:
+            self.show_tabs(replace(self._view, others=others))
+
+    @property
+    def crash(self) -> Crash | None:
+        """The crash on screen; the chosen one may still be on its way."""
+        return self._crash
+
+    def with_crash(self, then: Callable[[Crash], None]) -> None:
+        """Go on with the crash on screen."""
+        if self._crash is not None:
+            then(self._crash)
+
+    def chosen_cluster(self) -> str | None:
+        """The crash's cluster."""
+        return self._crash.cluster if self._crash else None
+
+    def copy_id(self) -> str | None:
+        """The crash's id."""
+        return self._crash.id if self._crash else None
+
+    def chosen_frame(self) -> Frame | None:
+        """The frame under the cursor; if it is no script's, the nearest caller that is."""
+        frame = self.query_one(StackPane).frame
         thread = self._crash.crashed_thread if self._crash else None
-        frames = thread.frames if thread else ()
-        if self._script_only:
-            frames = tuple(frame for frame in frames if frame.kind != "native")
-        self._items = list(fold(frames))
-        self.query_one(Rows).fill(*listed((str(at), look.frame_cells(item)) for at, item in enumerate(self._items)))
+        if thread is None or frame is None:
+            return None
+        at = next((at for at, one in enumerate(thread.frames) if one is frame), 0)
+        return next((one for one in thread.frames[at:] if one.kind not in ("native", "gap") and one.file), None)
 
-    @on(Rows.Moved)
-    def _show_frame(self) -> None:
-        at = self.query_one(Rows).cursor
-        pane = self.query_one("#frame", Static)
-        width = pane.content_size.width or self.size.width
-        known = 0 <= at < len(self._items)
-        pane.update(look.frame_details(self._items[at], width) if known else Text("no stack is known"))
+    def action_why(self) -> None:
+        """The explanation, with or without what each sentence rests on."""
+        self._evidence = not self._evidence
+        if self._view is not None:
+            self.show_tabs(replace(self._view, evidence=self._evidence))
+            self.action_tab([tab.name for tab in self._shown].index("explained") + 1)
 
     def action_toggle_native(self) -> None:
-        """Hide or show the native frames; the cursor stays on its frame, or goes to the nearest caller."""
-        rows = self.query_one(Rows)
-        below = self._items[rows.cursor :]
-        self._script_only = not self._script_only
-        self._fill()
-        shown = {id(item): at for at, item in enumerate(self._items)}
-        rows.move(next((shown[id(item)] for item in below if id(item) in shown), len(self._items) - 1))
+        """PHP frames only, or all."""
+        self.query_one(StackPane).toggle_native()
 
-    def action_full_text(self) -> None:
-        """Open everything as text."""
-        if self._crash is not None:
-            self.triage.push_screen(TextPlace(self._crash))
+    def action_unfold(self) -> None:
+        """Each frame of a recursion, or folded."""
+        self.query_one(StackPane).toggle_folding()
 
-    def action_next_crash(self) -> None:
-        """The next crash of the cluster."""
+    def action_source(self) -> None:
+        """The code at the frame, or its facts."""
+        self.query_one(StackPane).toggle_source()
+
+    def action_console(self) -> None:
+        """Open the console, or close it."""
+        self.with_crash(lambda crash: self.query_one(ConsolePane).toggle(crash))
+
+    def action_bug(self) -> None:
+        """The report for the bug tracker."""
+        self.with_crash(lambda crash: self.triage.open_text(bug_report(crash), "bug.md"))
+
+    def action_next_one(self) -> None:
+        """The next (older) crash of the cluster."""
         self._go(1)
 
-    def action_previous_crash(self) -> None:
+    def action_previous_one(self) -> None:
         """The one before."""
         self._go(-1)
 
@@ -108,36 +160,28 @@ class CrashPlace(Place):
             self._chosen = self._among[at]
             self.load()
         else:
-            end = "oldest" if step > 0 else "newest"
-            self.triage.notify(f"this is the {end} crash listed", markup=False, timeout=2)
-
-    def action_copy(self) -> None:
-        """Copy the id of the crash on screen; the chosen one may still be on its way."""
-        self.copy(self._crash.id if self._crash else None)
+            self.triage.say(f"this is the {'oldest' if step > 0 else 'newest'} crash listed")
 
 
-def _summary(crash: Crash) -> Text:
+def summary(crash: Crash) -> Text:
+    """The verdict and the facts that a reader asks for first."""
     text = look.verdict(crash)
     runtime = crash.runtime
     request = runtime.request if runtime else None
-    version = f"{runtime.name.upper()} {runtime.version} {runtime.sapi or ''}" if runtime else None
+    version = (
+        " ".join(part for part in (runtime.name.upper(), runtime.version, runtime.sapi) if part) if runtime else ""
+    )
     time = clock.iso(crash.time) if crash.time else None
     process = (version, f"pid {crash.pid}", crash.host, time)
-    text.append_text(
-        look.labelled(
-            (
-                (
-                    "process",
-                    "   ".join(part for part in process if part),
-                ),
-                ("request", f"{request.method or ''} {request.uri or ''}" if request else None),
-                ("script", runtime.script if runtime else crash.executable),
-            )
-        )
+    rows = (
+        ("process", "   ".join(part for part in process if part)),
+        ("request", f"{request.method or ''} {request.uri or ''}" if request else None),
+        ("script", runtime.script if runtime else crash.executable),
     )
+    text.append_text(look.labelled(rows))
     text.append("\n")
     if crash.warnings:
-        more = f" (and {len(crash.warnings) - 1} more: t)" if len(crash.warnings) > 1 else ""
+        more = f" (and {len(crash.warnings) - 1} more: see About)" if len(crash.warnings) > 1 else ""
         text.append(f"! {clean(crash.warnings[0])}{more}", style=look.WARN)
     text.rstrip()
     return text

@@ -1,65 +1,76 @@
-"""Everything about one crash as text to scroll through."""
+"""A page of text to read, to copy and to keep."""
 
 from __future__ import annotations
 
-from rich.console import Group
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.text import Text
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.widgets import Footer, Static
 
-from triage.model import Crash
-from triage.report.crash_text import crash_lines
+from triage.report.lines import Line
 from triage.tui import look
 from triage.tui.actions import TEXT, bindings
+from triage.tui.ask import Ask
+from triage.tui.copying import keep
 from triage.tui.place import Place
+from triage.tui.tabbed import Paper
 
 
 class TextPlace(Place):
-    """What `triage show -v` prints."""
+    """Lines of text. `make` is called off the interface's thread; `file` is the name it is kept under."""
 
     place = TEXT
     BINDINGS = bindings(TEXT)
-    AUTO_FOCUS = "VerticalScroll"
+    AUTO_FOCUS = "Paper"
 
-    def __init__(self, crash: Crash) -> None:
+    def __init__(self, title: str, make: Callable[[], Sequence[Line]], file: str = "triage.txt") -> None:
         super().__init__()
-        self._crash = crash
+        self._title, self._make, self._file = title, make, file
+        self._lines: Sequence[Line] = ()
+
+    @classmethod
+    def of(cls, text: str, file: str) -> TextPlace:
+        """A page of a text that is there already."""
+        return cls(file, lambda: [Line(line) for line in text.splitlines()], file)
 
     def compose(self) -> ComposeResult:
         """One long text."""
-        with VerticalScroll():
-            yield Static(id="text")
-        yield Footer()
+        yield Static(Text(f"triage ▸ {self._title}   w keeps it, y copies it", style=look.DIM), id="title")
+        yield Paper()
+        yield Footer(show_command_palette=False)
 
-    def fetch(self) -> Crash:
-        """It is here already."""
-        return self._crash
+    def fetch(self) -> Sequence[Line]:
+        """Make the lines."""
+        return self._make()
 
-    def present(self, found: Crash) -> None:
+    def present(self, found: Sequence[Line]) -> None:
         """Show all lines."""
-        lines = [look.line(line.text, line.look) for line in crash_lines(found, details=True)]
-        self.query_one("#text", Static).update(Group(*lines))
+        self._lines = found
+        self.query_one(Paper).write(found)
 
-    def action_move_down(self) -> None:
-        """Scroll down."""
-        self.query_one(VerticalScroll).scroll_down(animate=False)
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "\n".join(line.text for line in self._lines) + "\n"
 
-    def action_move_up(self) -> None:
-        """Scroll up."""
-        self.query_one(VerticalScroll).scroll_up(animate=False)
+    def action_copy_all(self) -> None:
+        """Copy the text."""
+        self.triage.copy_text(self.text)
 
-    def action_page_down(self) -> None:
-        """Scroll a page down."""
-        self.query_one(VerticalScroll).scroll_page_down(animate=False)
+    def action_save(self) -> None:
+        """Ask for a file and write the text there."""
+        self.triage.push_screen(
+            Ask("Write it into which file?", "readable by you alone", str(Path.cwd() / self._file)), self._save
+        )
 
-    def action_page_up(self) -> None:
-        """Scroll a page up."""
-        self.query_one(VerticalScroll).scroll_page_up(animate=False)
-
-    def action_first(self) -> None:
-        """Scroll to the beginning."""
-        self.query_one(VerticalScroll).scroll_home(animate=False)
-
-    def action_last(self) -> None:
-        """Scroll to the end."""
-        self.query_one(VerticalScroll).scroll_end(animate=False)
+    def _save(self, answer: str | None) -> None:
+        if not answer:
+            return
+        try:
+            path = keep(self.text, Path(answer).expanduser())
+        except OSError as error:
+            self.triage.say(f"{answer} cannot be written: {error.strerror}", wrong=True)
+        else:
+            self.triage.say(f"written to {path}; read it before you publish it")

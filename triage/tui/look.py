@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from rich.text import Text
 
 from triage import clock
 from triage.folding import Repeat
-from triage.model import Cluster, Confidence, Crash, Finding, Frame, State, Topic
+from triage.model import Cluster, Confidence, Crash, Finding, Flag, Frame, State, Topic
+from triage.report.lines import Line
 from triage.report.stack import frame_name, frame_note, frame_place
 from triage.text import clean
 from triage.tui.fit import crop
 
-PHP, NATIVE, DIM, HEAD, WARN, GOOD = "#8fbc7f", "#7f93b2", "grey58", "bold #88c0d0", "#ebcb8b", "#a3be8c"
+# After Okabe and Ito: told apart by those who do not see red or green; no colour stands without a word or a sign.
+PHP, NATIVE, DIM, HEAD, WARN, GOOD = "#009e73", "#8aa0bd", "grey58", "bold #56b4e9", "#e69f00", "#009e73"
+BAD, SPIKE = "#d55e00", "#56b4e9"
 LABEL_WIDTH = 10
+_STEP = 150
+_KINDS = {"python": "PY"}
 _LONGEST = 240  # a text that fills the screen hides the rest; the full text has all of it
-_STATES = {State.NEW: "bold #d08770", State.KNOWN: "#ebcb8b", State.IGNORED: "grey50", State.FIXED: GOOD}
-_SURE = {Confidence.PROVED: GOOD, Confidence.LIKELY: WARN, Confidence.GUESS: "#d08770"}
+_STATES = {
+    State.NEW: ("● new", f"bold {WARN}"), State.KNOWN: ("# known", DIM), State.IGNORED: ("- ignored", DIM),
+    State.FIXED: ("✓ fixed", GOOD),
+}  # fmt: skip
+_FLAGS = {
+    Flag.REGRESSED: ("▲ REGRESSED", f"bold {BAD}"), Flag.AWAKE: ("◆ awake", f"bold {SPIKE}"),
+    Flag.PENDING: ("✓ pending", GOOD),
+}  # fmt: skip
+_SURE = {Confidence.PROVED: GOOD, Confidence.LIKELY: WARN, Confidence.GUESS: BAD}
 _LOOKS = {"title": "bold", "head": HEAD, "php": PHP, "native": NATIVE, "dim": DIM, "warn": WARN}
 
 
@@ -31,9 +44,22 @@ def line(text: str, look: str) -> Text:
     return Text(clean(text), style=_LOOKS.get(look, ""))
 
 
-def state(value: State) -> Text:
-    """A cluster's state."""
-    return Text(str(value), style=_STATES[value])
+def state(cluster: Cluster) -> Text:
+    """A cluster's state, or what has become of it: a sign, a word and a colour that say the same."""
+    for flag in cluster.flags:
+        if flag in _FLAGS:
+            return Text(*_FLAGS[flag])
+    return Text(*_STATES[cluster.state])
+
+
+def sure(confidence: Confidence) -> Text:
+    """How sure a statement is, as a word."""
+    return Text(str(confidence), style=_SURE[confidence])
+
+
+def joined(lines: Iterable[Line]) -> Text:
+    """Lines of a report as one text, safe to show."""
+    return Text("\n").join(line(one.text, one.look) for one in lines)
 
 
 def shorten(path: str) -> str:
@@ -69,8 +95,16 @@ def _finding(finding: Finding) -> Text:
     text.append(f"  {finding.confidence}\n", style=_SURE[finding.confidence])
     for step in finding.next_steps[:1] if finding.topic is Topic.FAULT else ():
         text.append("→ ", style=GOOD)
-        text.append(clean(step, limit=_LONGEST) + "\n")
+        text.append(clean(step, limit=_STEP) + "\n")
     return text
+
+
+def moment(value: datetime | None) -> str:
+    """A time with how long ago that is."""
+    if value is None:
+        return "unknown"
+    ago = clock.ago(value)
+    return f"{clock.iso(value)} ({ago if ago == 'now' else f'{ago} ago'})"
 
 
 def seen(cluster: Cluster) -> str:
@@ -78,8 +112,7 @@ def seen(cluster: Cluster) -> str:
     first, last = cluster.first_seen, cluster.last_seen
     if first is None or last is None:
         return "unknown"
-    ago = clock.ago(last)
-    return f"{clock.iso(last)} ({ago if ago == 'now' else f'{ago} ago'}), first {clock.iso(first)}"
+    return f"{moment(last)}, first {clock.iso(first)}"
 
 
 def frame_cells(item: Frame | Repeat) -> tuple[Text, Text, Text]:
@@ -89,7 +122,7 @@ def frame_cells(item: Frame | Repeat) -> tuple[Text, Text, Text]:
     if item.kind == "gap":
         return Text(""), say(f"… {item.note}", DIM), Text("")
     style = NATIVE if item.kind == "native" else PHP
-    kind = "C" if item.kind == "native" else item.kind.upper()
+    kind = "C" if item.kind == "native" else _KINDS.get(item.kind, item.kind.upper()[:3])
     name = say(frame_name(item), style)
     note = frame_note(item)
     if note:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from textual import work
+from textual.containers import VerticalScroll
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.worker import get_current_worker
 
 from triage.errors import TriageError
-from triage.text import clean
 from triage.tui.rows import Rows
 
 if TYPE_CHECKING:
@@ -23,9 +24,12 @@ class Place(Screen[None]):
 
     place = ""
     AUTO_FOCUS = "Rows"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium"), (132, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012 - Textual's own declaration
 
     _home: TriageApp | None = None
+    _read_at: object = None
+    _read_once = False
 
     @property
     def triage(self) -> TriageApp:
@@ -43,11 +47,13 @@ class Place(Screen[None]):
         """Show what `fetch` returned; runs on the interface's thread."""
 
     def on_screen_resume(self) -> None:
-        """Also after coming back: the store may have changed meanwhile."""
-        self.load()
+        """The first time, and after coming back if the store has changed meanwhile."""
+        if self._read_at != self.triage.revision or not self._read_once:
+            self.load()
 
     def load(self) -> None:
         """Read and show, without holding up the keys."""
+        self._read_at, self._read_once = self.triage.revision, True
         if self.triage.is_running:
             self._load()
 
@@ -71,6 +77,19 @@ class Place(Screen[None]):
         if not worker.is_cancelled:
             self.call_later(self._show, display, found)
 
+    def read(self, work: Callable[[], object], then: Callable[..., None]) -> None:
+        """Do something slow in a thread, and go on with what it brought; an error becomes a notice."""
+
+        def run() -> None:
+            try:
+                found = work()
+            except TriageError as error:
+                self.triage.call_later(self.triage.complain, error)
+                return
+            self.triage.call_later(then, found)
+
+        self.run_worker(run, thread=True, group="read")
+
     def _show(self, display: Callable[[Any], None], found: Any) -> None:
         if self.is_attached:  # it may have been left while the thread was reading
             self.triage.readable()
@@ -86,37 +105,67 @@ class Place(Screen[None]):
         self.load()
 
     def action_move_down(self) -> None:
-        """Move the cursor down."""
-        self.query_one(Rows).move_by(1)
+        """Move the cursor, or the text, down."""
+        self._move(1)
 
     def action_move_up(self) -> None:
-        """Move the cursor up."""
-        self.query_one(Rows).move_by(-1)
+        """Move up."""
+        self._move(-1)
 
     def action_page_down(self) -> None:
-        """Move the cursor a page down."""
-        rows = self.query_one(Rows)
-        rows.move_by(rows.page)
+        """A page down."""
+        self._move(self._page())
 
     def action_page_up(self) -> None:
-        """Move the cursor a page up."""
-        rows = self.query_one(Rows)
-        rows.move_by(-rows.page)
+        """A page up."""
+        self._move(-self._page())
 
     def action_first(self) -> None:
-        """Move the cursor to the first row."""
-        self.query_one(Rows).move(0)
+        """To the beginning."""
+        moved = self.moved()
+        if isinstance(moved, Rows):
+            moved.move(0)
+        elif moved is not None:
+            moved.scroll_home(animate=False)
 
     def action_last(self) -> None:
-        """Move the cursor to the last row."""
-        self.query_one(Rows).move_to_end()
+        """To the end."""
+        moved = self.moved()
+        if isinstance(moved, Rows):
+            moved.move_to_end()
+        elif moved is not None:
+            moved.scroll_end(animate=False)
+
+    def moved(self) -> Rows | VerticalScroll | None:
+        """The list or the text that the keys for moving are about: the one in focus, else the first on screen."""
+        if isinstance(self.focused, Rows | VerticalScroll):
+            return self.focused
+        for widget in self.query("Rows, VerticalScroll"):
+            if isinstance(widget, Rows | VerticalScroll) and _visible(widget):
+                return widget
+        return None
+
+    def _page(self) -> int:
+        moved = self.moved()
+        if isinstance(moved, Rows):
+            return moved.page
+        return max(1, moved.size.height - 1) if moved is not None else 1
+
+    def _move(self, by: int) -> None:
+        moved = self.moved()
+        if isinstance(moved, Rows):
+            moved.move_by(by)
+        elif moved is not None:
+            moved.scroll_relative(y=by, animate=False)
 
     def action_help(self) -> None:
         """Show the keys that work here."""
         self.triage.show_help(self.place)
 
-    def copy(self, what: str | None) -> None:
-        """Put an id on the terminal's clipboard."""
-        if what:
-            self.triage.copy_to_clipboard(what)
-            self.triage.notify(f"sent to the terminal's clipboard: {clean(what, limit=60)}", markup=False, timeout=2)
+    def action_palette(self) -> None:
+        """Open the palette."""
+        self.triage.action_command_palette()
+
+
+def _visible(widget: Widget) -> bool:
+    return all(node.display for node in widget.ancestors_with_self if isinstance(node, Widget))

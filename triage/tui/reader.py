@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Protocol
 
-from triage.model import Cluster, Crash, CrashRow
+from triage.model import Cluster, Crash, CrashRow, Decision
+from triage.query import Query
 
 
 class Reader(Protocol):
-    """Read access to crashes and clusters; every method may be called from any thread."""
+    """Access to crashes and clusters, and to what is decided; every method may be called from any thread."""
 
-    def clusters(self) -> list[Cluster]:
-        """All clusters, the one that crashed last first."""
+    def clusters(self, query: Query | None = None, *, members: bool = True) -> list[Cluster]:
+        """The clusters a query selects, the one that crashed last first; without `members` no crash is named."""
         ...
 
     def cluster(self, id_or_prefix: str) -> Cluster:
@@ -24,6 +26,30 @@ class Reader(Protocol):
 
     def crash_rows(self, cluster: str | None = None, limit: int = 500, offset: int = 0) -> list[CrashRow]:
         """Crashes as lists show them, newest first."""
+        ...
+
+    def loose_rows(self, limit: int = 500, offset: int = 0) -> list[CrashRow]:
+        """Crashes that are in no cluster, newest first."""
+        ...
+
+    def loose_count(self) -> int:
+        """How many those are."""
+        ...
+
+    def per_day(self, since: datetime, cluster: str | None = None) -> dict[str, dict[int, int]]:
+        """Crashes a day by cluster; days since 1970 (UTC)."""
+        ...
+
+    def decisions(self, cluster: str) -> list[Decision]:
+        """All that was ever decided about a cluster, the newest first."""
+        ...
+
+    def mark(self, cluster: str, decision: Decision) -> Cluster:
+        """Add a decision."""
+        ...
+
+    def undo(self, cluster: str, *, at: datetime, by: str | None) -> tuple[Cluster, Decision | None]:
+        """Take the newest decision back."""
         ...
 
     def revision(self) -> object:

@@ -31,14 +31,15 @@ Cells = tuple[Text, ...]
 class Column:
     """A column `width` cells wide, plus its `share` of what is left over.
 
-    `since` is the least width of the list at which it is shown at all; `keep` says which
-    end of a value stays when it is too long; `right` sets it to the right.
+    `since` is the least width of the list at which it is shown at all, `until` the first at which it is not;
+    `keep` says which end of a value stays when it is too long; `right` sets it to the right.
     """
 
     label: str
     width: int
     share: int = 0
     since: int = 0
+    until: int = 1 << 20
     keep: str = "start"
     right: bool = False
 
@@ -61,8 +62,8 @@ class Rows(ScrollView, can_focus=True, inherit_bindings=False):
     class Viewed(Message):
         """Other rows than before are on screen."""
 
-    def __init__(self, columns: Sequence[Column], *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, columns: Sequence[Column], *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
         self._columns = tuple(columns)
         self._keys: Sequence[str] = ()
         self._cells: Callable[[str], Cells | None] = lambda key: None
@@ -184,7 +185,7 @@ class Rows(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _widths(self) -> list[int]:
         """How wide each column is now; 0 for one that is left out."""
-        shown = [column for column in self._columns if self.size.width >= column.since]
+        shown = [column for column in self._columns if column.since <= self.size.width < column.until]
         fixed = sum(column.width + _GAP for column in shown) - _GAP + len(_MARK)
         shares = sum(column.share for column in shown) or 1
         left = max(0, self.size.width - fixed)

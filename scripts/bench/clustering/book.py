@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from triage.cluster.assign import MOST_EXEMPLARS, Exemplar
 from triage.cluster.profile import Profile
@@ -29,9 +29,11 @@ class MemoryBook:
             cluster = self.into[cluster]
         return cluster
 
-    def owners(self, keys: Sequence[str]) -> Sequence[str]:
-        found = dict.fromkeys(self.root(self.keys[key]) for key in keys if key in self.keys)
-        return sorted(found, key=lambda cluster: self.age[cluster])
+    def owners(self, keys: Sequence[str]) -> Mapping[str, str]:
+        return {key: self.root(self.keys[key]) for key in keys if key in self.keys}
+
+    def oldest(self, clusters: Iterable[str]) -> Sequence[str]:
+        return sorted(clusters, key=lambda cluster: self.age[cluster])
 
     def candidates(self, words: Sequence[str], most: int) -> Sequence[Exemplar]:
         shared: Counter[int] = Counter()

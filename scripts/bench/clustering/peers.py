@@ -413,7 +413,7 @@ class Grouping:
         small = np.zeros((len(distinct), len(distinct)))
         for i, one in enumerate(distinct):
             for j in range(i):
-                small[i, j] = small[j, i] = distance(one, distinct[j])
+                small[i, j] = small[j, i] = max(0.0, distance(one, distinct[j]))
         whole = small[np.ix_(self._of, self._of)]
         np.fill_diagonal(whole, 0.0)
         self._tree = link(squareform(whole, checks=False), linkage)

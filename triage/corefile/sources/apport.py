@@ -55,7 +55,10 @@ def read_report(stream: BinaryIO) -> tuple[Origin, str, BinaryIO]:
             raise InputError("damaged", "a damaged report of apport: a line in it has no key")
         if key == _CORE and value.strip() == b"base64":
             core = _Decoded(stream)
-            kind = streams.compression(core.peek()) or "zlib"
+            try:
+                kind = streams.compression(core.peek()) or "zlib"
+            except ValueError as error:
+                raise InputError("damaged", f"a damaged report of apport: the core in it is no {error}") from error
             return _origin(facts), kind, cast(BinaryIO, io.BufferedReader(core))
         if key in _KEYS:
             facts[key] = from_bytes(value.strip())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from triage.diagnose.case import Case, native_call
+from triage.diagnose.rules.panics import GO_STOPS, is_rust_runtime, panicked_at
 from triage.model import Confidence, Finding, Frame
 
 _ENDING = re.compile(
@@ -26,7 +27,7 @@ def aborted(case: Case) -> Finding | None:
     signal = case.signal
     if signal is None or signal.name != "SIGABRT":
         return None
-    for reason in (_zend_heap, _heap, _smashed, _fortify, _assertion, _rust, _terminate, _fatal):
+    for reason in (_zend_heap, _heap, _smashed, _fortify, _assertion, _rust, _go, _terminate, _fatal):
         finding = reason(case)
         if finding is not None:
             return finding
@@ -156,11 +157,30 @@ def _rust(case: Case) -> Finding | None:
                       r"rust_begin_short_backtrace|__rust_start_panic|panic_nounwind|panic_cannot_unwind|"
                       r"abort_internal).*"):  # fmt: skip
         return None
+    place = panicked_at(case)
+    own = next((f for f in case.native() if not is_rust_runtime(f) and not _CXX_OWN.search(f.module or "")), None)
+    where = f" at {place}" if place else ""
+    who = f", in {native_call(own)}" if own is not None and own.function else ""
     return _finding(
-        case, "rust-panic", "Rust code found a contradiction and ended the program (panic)",
+        case, "rust-panic", f"Rust code found a contradiction and ended the program (panic{where}{who})",
         "Rust code stops rather than go on with damaged data. The message (\"thread … panicked at …\") went to the "
         "error log; the stack shows which code it was.",
         "Read the process's error log at the time of the crash for the panic's text.",
+        because=(f"the place {place}, which Rust keeps for its message, lies on the stack",) if place else (),
+    )  # fmt: skip
+
+
+def _go(case: Case) -> Finding | None:
+    if not _has(case, GO_STOPS):
+        return None
+    own = next((f for f in case.native() if f.function and not f.function.startswith("runtime.")), None)
+    who = f", in {native_call(own)}" if own is not None else ""
+    return _finding(
+        case, "go-panic", f"Go code ended the program (panic, or a fatal error of Go's own{who})",
+        "Go's runtime prints why (\"panic: …\", \"fatal error: …\") and the stacks of all goroutines to the "
+        "error log, and leaves a core only where GOTRACEBACK=crash asks for one. The stack here is that of one "
+        "native thread.",
+        "Read the process's error log at the time of the crash: the goroutine that failed comes first.",
     )  # fmt: skip
 
 

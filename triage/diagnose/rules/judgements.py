@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from triage import lists
 from triage.diagnose.case import Case, file_name, native_call, script_name
+from triage.diagnose.rules.panics import is_rust_runtime
 from triage.diagnose.rules.stack import repeating
 from triage.diagnose.wording import distance_from_null
 from triage.model import Confidence, Finding, Frame, Topic
@@ -234,7 +235,9 @@ def foreign_extensions(case: Case) -> Iterator[str]:
 
 def _innermost(case: Case, rules: dict[str, Finding]) -> Finding | None:
     """The innermost native frame that is not a routine of the C library."""
-    frame = next((f for f in case.native() if f.module is not None and not _is_libc(f)), None)
+    frame = next(
+        (f for f in case.native() if f.module is not None and not _is_libc(f) and not is_rust_runtime(f)), None
+    )
     if frame is None:
         return None
     owner = _owner(case, frame)

@@ -1,0 +1,127 @@
+"""Finds the weights and the frequency table of triage/cluster on the bugs for design and tuning.
+
+    .venv/bin/python scripts/bench/clustering/tune.py [ROUNDS]      prints them; --write puts them in place
+
+A random search: the sealed bugs are not read. The frequency table has the functions that at least two
+of PHP's own bugs share; names of our own faulty programs are left out, for nobody else has them.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import dataset
+from book import MemoryBook
+from dataset import DESIGN, TUNE, Trace
+from measure import bcubed
+
+from triage.cluster import rarity
+from triage.cluster.assign import place
+from triage.cluster.profile import Profile, profile_of
+from triage.cluster.shape import SCRIPT
+from triage.cluster.signature import signature_of
+from triage.cluster.similarity import Weights, weights
+from triage.model import Signature
+
+ROOM = Path(__file__).resolve().parents[3] / "triage" / "cluster"
+Signed = tuple[Trace, Signature, Profile]
+
+_RANGES = {
+    "decay": (0.1, 1.2), "offset": (0.0, 0.4), "helper": (0.05, 0.8), "outside": (0.0, 0.6),
+    "built_in": (0.2, 1.5), "script": (0.0, 0.4), "opcode": (0.0, 0.8), "fault": (0.0, 0.6),
+    "heap": (0.0, 0.6), "place": (0.0, 1.0), "unknown": (0.0, 0.6), "commonest": (0.02, 0.6),
+    "join": (0.35, 0.85), "evidence": (0.1, 1.2),
+}  # fmt: skip
+
+
+def signed(traces: Sequence[Trace]) -> list[Signed]:
+    """The traces with what clustering makes of them."""
+    return [(trace, signature_of(trace.crash), profile_of(trace.crash)) for trace in traces]
+
+
+def clusters(found: Sequence[Signed], given: Weights | None = None) -> list[str]:
+    """Each trace's cluster when they come one after the other."""
+    book = MemoryBook()
+    placed = [place(signature, profile, book, given) for _, signature, profile in found]
+    return [book.root(one.cluster) for one in placed]
+
+
+def frequency(found: Sequence[Signed]) -> dict[str, object]:
+    """In how many bugs each function is, for those that several have."""
+    of: dict[str, set[str]] = {}
+    for trace, _, profile in found:
+        if trace.kind == "c":
+            continue
+        for step in profile.steps:
+            if step.name is not None and step.kind != SCRIPT and "faulty" not in step.name:
+                of.setdefault(step.name, set()).add(trace.bug)
+    counts = Counter({name: len(bugs) for name, bugs in of.items() if len(bugs) > 1})
+    bugs = len({trace.bug for trace, _, _ in found if trace.kind != "c"})
+    return {"bugs": bugs, "functions": dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))}
+
+
+def worth(found: Sequence[Signed], given: Weights) -> float:
+    """What the search makes large: F1 in the order of the file and another, of all and of stripped builds alone."""
+    stripped = [one for one in found if one[0].view == "stripped"]
+    scores = []
+    for part in (found, stripped):
+        for seed in (None, 1):
+            ordered = list(part)
+            if seed is not None:
+                random.Random(seed).shuffle(ordered)
+            f1 = bcubed([one[0].bug for one in ordered], clusters(ordered, given))
+            scores.append(min(f1.f1, f1.precision + 0.02))
+    return sum(scores) / len(scores)
+
+
+def search(found: Sequence[Signed], rounds: int) -> tuple[Weights, float]:
+    """The best of `rounds` tries, each a step away from the best so far."""
+    dice = random.Random(7)
+    best = weights()
+    value = worth(found, best)
+    print(f"begins at {value:.4f}", flush=True)
+    for at in range(rounds):
+        names = dice.sample(list(_RANGES), dice.choice((1, 2, 3, 5)))
+        spread = 0.5 if at < rounds // 3 else 0.2
+        change = {}
+        for name in names:
+            low, high = _RANGES[name]
+            change[name] = round(min(high, max(low, dice.gauss(getattr(best, name), spread * (high - low)))), 3)
+        if dice.random() < 0.2:
+            change["nearest"] = dice.choice((1, 2, 3))
+        tried = replace(best, **change)
+        new = worth(found, tried)
+        if new > value:
+            best, value = tried, new
+            print(f"{at:4} {value:.4f} {change}", flush=True)
+    return best, value
+
+
+def main(argv: list[str]) -> int:
+    """Search and print."""
+    rounds = int(next((word for word in argv if word.isdigit()), "150"))
+    found = signed(dataset.load([DESIGN, TUNE]))
+    table = frequency(found)
+    if "--write" in argv:
+        (ROOM / "frequency.json").write_text(json.dumps(table, indent=1) + "\n")
+        rarity._table.cache_clear()
+        rarity.rarity.cache_clear()
+    begun = time.process_time()
+    best, value = search(found, rounds)
+    print(f"{len(found)} traces of {len({one[0].bug for one in found})} bugs: {value:.4f} after "
+          f"{rounds} rounds, {time.process_time() - begun:.0f} s")  # fmt: skip
+    print(json.dumps(asdict(best), indent=2))
+    if "--write" in argv:
+        (ROOM / "weights.json").write_text(json.dumps(asdict(best), indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
