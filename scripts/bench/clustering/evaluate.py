@@ -3,6 +3,9 @@
     .venv/bin/python scripts/bench/clustering/evaluate.py            on the bugs for design and tuning
     .venv/bin/python scripts/bench/clustering/evaluate.py --sealed   on the others; each use is counted
 
+`all`, `stripped` or `full` limit the table to those sets; --no-peers leaves it out, --no-details what
+follows it. Parts of one table may so be made by several runs at a time.
+
 Every peer's thresholds and parameters are tuned on the design and tuning bugs, for each of the three
 sets of traces apart; ours are one setting for all. Needs siggen, numpy and scipy, fetched once into the
 corpus' folder.
@@ -88,6 +91,12 @@ def grouped(
     return Scored(name, labels, f"{text} cut {cut:g}".strip(), value)
 
 
+def _depths(distance: Distance) -> list[tuple[str, Distance]]:
+    """The distance over whole stacks and over their innermost frames alone: satyr leaves the number to its user."""
+    whole: list[tuple[str, Distance]] = [("whole", distance)]
+    return whole + [(f"top {n}", lambda a, b, n=n: distance(a[:n], b[:n])) for n in (3, 5, 8, 16)]
+
+
 def others(train: Sequence[Trace], judge: Sequence[Trace]) -> list[Scored]:
     """Every peer."""
     tops = [(f"N={n}", lambda t, n=n: peers.top(t, n, plain=False)) for n in (1, 2, 3, 4, 5)]
@@ -104,9 +113,9 @@ def others(train: Sequence[Trace], judge: Sequence[Trace]) -> list[Scored]:
         exact("siggen 2.2", [("", peers.siggen)], train, judge),
         exact("Apport", [("", peers.apport)], train, judge),
         grouped("ClusterFuzz", peers.clusterfuzz_stacks, [("", peers.clusterfuzz)], "single", train, judge, (0.5,)),
-        grouped("satyr Damerau-Levenshtein", peers.satyr_stacks, [("", peers.damerau_levenshtein)], "average", train,
+        grouped("satyr Damerau-Levenshtein", peers.satyr_stacks, _depths(peers.damerau_levenshtein), "average", train,
                 judge),
-        grouped("satyr Jaccard", peers.satyr_stacks, [("", peers.jaccard)], "average", train, judge),
+        grouped("satyr Jaccard", peers.satyr_stacks, _depths(peers.jaccard), "average", train, judge),
         grouped("CASR, as published", peers.casr_stacks, [("a=.04 r=.13", peers.pdm(0.04, 0.13))], "complete", train,
                 judge, (0.3,)),
         grouped("CASR, cut tuned", peers.casr_stacks, [("a=.04 r=.13", peers.pdm(0.04, 0.13))], "complete", train,
@@ -136,9 +145,11 @@ SETS: tuple[tuple[str, Callable[[Trace], bool]], ...] = (
 )
 
 
-def table(train: Sequence[Trace], judge: Sequence[Trace]) -> None:
-    """Print it for each set of traces."""
+def table(train: Sequence[Trace], judge: Sequence[Trace], sets: Sequence[str]) -> None:
+    """Print it for each set of traces (`all`, `stripped`, `full`)."""
     for title, wanted in SETS:
+        if not title.startswith(tuple(sets)):
+            continue
         tuned, judged = [t for t in train if wanted(t)], [t for t in judge if wanted(t)]
         bugs = [trace.bug for trace in judged]
         mine = ours(judged)
@@ -256,7 +267,9 @@ def main(argv: list[str]) -> int:
         judge = dataset.load([SEALED])
         print(f"look number {dataset.count_look(' '.join(argv))} at the sealed bugs")
     if "--no-peers" not in argv:
-        table(train, judge)
+        table(train, judge, [word for word in argv if not word.startswith("--")] or [""])
+    if "--no-details" in argv:
+        return 0
     labels = ours(judge)
     views(judge, labels)
     failures(judge, labels)
