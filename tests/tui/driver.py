@@ -26,6 +26,14 @@ class Screen:
     def __init__(self, app: TriageApp, pilot: Pilot[None]) -> None:
         self.app = app
         self.pilot = pilot
+        self.notices: list[str] = []  # all that were ever told: on a busy machine they are gone before they are seen
+        tell = app.notify
+
+        def notify(message: str, **more: Any) -> None:
+            self.notices.append(message)
+            tell(message, **more)
+
+        app.notify = notify  # type: ignore[method-assign]
 
     def lines(self) -> list[str]:
         """What is on the screen, line by line, without trailing blanks."""
@@ -58,11 +66,11 @@ class Screen:
     async def told(self, words: str) -> None:
         """Wait until a notice says some words, however it is broken into lines."""
         for _ in range(_PATIENCE):
-            if any(words in notice.message for notice in self.app._notifications):
+            if any(words in message for message in self.notices):
                 return
             await asyncio.sleep(0.05)
             await self.pilot.pause()
-        raise AssertionError(f"{words!r} was not told: {[notice.message for notice in self.app._notifications]}")
+        raise AssertionError(f"{words!r} was not told: {self.notices}")
 
     async def until(self, words: str) -> None:
         """Wait until some words are on the screen."""

@@ -364,9 +364,9 @@ def test_every_size_works(store: Store, size: tuple[int, int]) -> None:
             assert any(line.startswith("▸ 0  C") or "▸   0  C" in line for line in screen.lines()), screen.text
         if size == (200, 50):
             await screen.press("escape")
-            await screen.until("Native code used")
-            row = next(line for line in screen.lines() if "Native code used" in line)
-            assert row.index("Native code used") > 100  # beside the list
+            await screen.until("The process ended")
+            row = next(line for line in screen.lines() if "The process ended" in line)
+            assert row.index("The process ended") > 100  # beside the list
 
     drive(store, script, size=size)
 

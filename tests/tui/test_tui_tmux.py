@@ -31,7 +31,7 @@ class Terminal:
     def __init__(self, folder: Path, command: str) -> None:
         self._tmux = ["tmux", "-S", str(folder / "tmux"), "-f", "/dev/null"]
         environment = {**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "TERM": "xterm-256color"}
-        whole = f"{command}; echo; echo ENDED $?; stty -a | grep -o '[-]*echo '; sleep 600"
+        whole = f"{command}; status=$?; echo; echo ENDED $status; stty -a | grep -o '[-]*echo '; sleep 600"
         self._run("new-session", "-d", "-x", "100", "-y", "30", whole, env=environment)
 
     def _run(self, *arguments: str, env: dict[str, str] | None = None) -> str:

@@ -185,10 +185,11 @@ class Rows(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _widths(self) -> list[int]:
         """How wide each column is now; 0 for one that is left out."""
-        shown = [column for column in self._columns if column.since <= self.size.width < column.until]
+        room = self.scrollable_content_region.width  # without the bar for scrolling
+        shown = [column for column in self._columns if column.since <= room < column.until]
         fixed = sum(column.width + _GAP for column in shown) - _GAP + len(_MARK)
         shares = sum(column.share for column in shown) or 1
-        left = max(0, self.size.width - fixed)
+        left = max(0, room - fixed)
         return [column.width + left * column.share // shares if column in shown else 0 for column in self._columns]
 
 
