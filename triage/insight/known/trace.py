@@ -19,6 +19,8 @@ from triage.model import Crash, KnownBug
 _DEEP = 14
 _KEPT = 60
 _CLEAR = 0.75
+_EVERYWHERE = 3
+"""A frame that so many bugs share is how PHP was started or ended, and tells of none of them."""
 _CYCLE = 4
 _FADING = 0.75
 """The further out a frame, the less it tells of the fault and the more of who happened to call."""
@@ -154,6 +156,9 @@ class Base:
         if not mine or not theirs or found[0] != bug.frames[0] or not _begin_alike(mine, theirs):
             return None
         shared = _common(mine, theirs)
+        built_in = {token for token in theirs if "!" not in token}
+        if (built_in and not built_in & set(shared)) or all(self._often[token] > _EVERYWHERE for token in shared):
+            return None
         weight, likeness = sum(self._weight(token) for token in shared), 1.0
         for side in (mine, theirs):
             worth = {token: self._weight(token) * _FADING**depth for depth, token in enumerate(side)}
