@@ -104,6 +104,7 @@ def fleet(folder: Path, extension: Path, pools: dict[str, dict[str, object]]) ->
             if server.poll() is not None or time.monotonic() > end:
                 raise SystemExit("php-fpm did not start: " + (folder / "log").read_text()[-500:])
             time.sleep(0.05)
+        time.sleep(1)  # until all workers wait for requests
         yield
     finally:
         os.killpg(server.pid, signal.SIGTERM)
@@ -216,10 +217,6 @@ def main(argv: list[str]) -> int:
             for line in page_lines(page):
                 print(line.text)
             why = investigate(store, cluster)
-            if os.environ.get("STORY_DEBUG"):
-                print(crash.runtime.options, crash.host)
-                for one in store.snapshots():
-                    print(one.host, one.pool, one.workers, one.options)
             print(f"\n$ triage why {cluster.id} --evidence")
             for line in part_lines(parts(why), evidence=True):
                 print(line.text)

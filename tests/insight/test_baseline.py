@@ -37,7 +37,8 @@ def test_a_worker_is_read_as_it_runs_and_goes_on(tmp_path: Path) -> None:
         taken = baseline.take()
         after = children(workers.server.pid)
 
-    assert taken.failures == ()
+    # Other servers may run on this machine, and end meanwhile.
+    assert [failure for failure in taken.failures if f"of {workers.server.pid}:" in failure] == []
     (found,) = [one for one in taken.snapshots if one.options.get("memory_limit") == "99M"]
     assert before == after
     assert len(before) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -101,14 +102,14 @@ def show(bug: str, chosen: Chosen) -> None:
 def news_(package_or_file: str, chosen: Chosen) -> None:
     """Keep a changelog to look crashes up in.
 
-    PACKAGE_OR_FILE is a NEWS file of PHP, a .deb, or a package such as php8.2-common: then the one that apt would
-    install is downloaded and read, not installed.
+    PACKAGE_OR_FILE is a NEWS file of PHP (or changelog.gz), a .deb, or a package such as php8.2-common: then the
+    one that apt would install is downloaded and read, not installed.
     """
     path = Path(package_or_file)
     if path.suffix == ".deb" and path.is_file():
         text = news.changelog_in(path)
     elif path.is_file():
-        text = path.read_text("utf-8", "replace")
+        text = _plain(path)
     else:
         with tempfile.TemporaryDirectory(prefix="triage-news-") as folder:
             found = news.candidate(package_or_file, Path(folder))
@@ -122,6 +123,15 @@ def news_(package_or_file: str, chosen: Chosen) -> None:
     _keep_news(path.name, text)
     chosen.say(f"kept: {plural(len(read), 'entry').replace('entrys', 'entries')}, PHP {read[-1].version} to "
                f"{read[0].version}")  # fmt: skip
+
+
+def _plain(path: Path) -> str | None:
+    """A file's text, unpacked where it is a .gz as Debian keeps changelogs."""
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError):
+        return None
+    return data.decode("utf-8", "replace")
 
 
 def _keep_news(name: str, text: str) -> None:

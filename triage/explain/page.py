@@ -127,3 +127,9 @@ def _experiments(crash: Crash, context: Context, setup: Service) -> Iterator[Sta
             (f"{often} of this kind known; if r a day are expected, none in 3/r days happens by chance in 5 of 100 "
              "cases (exp(-3))",),
         )  # fmt: skip
+    if context.cluster is not None:
+        yield Statement(
+            "What all these crashes have that healthy workers lack, what changed when they began, whether the bug is "
+            f"known, and which experiment proves it: triage why {context.cluster}",
+            (f"{plural(context.count, 'crash')} in this cluster",),
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from triage.symbols import Finder
 
 _POOL = re.compile(r"php-fpm: pool (\S+)")
 _SERVERS = ("apache2", "httpd", "frankenphp", "php-cgi", "lsphp")
+_AGAIN = 0.2
 _READ = 6
 """Workers of a pool are forks of one process: a few are read, the others only counted."""
 
@@ -47,7 +49,7 @@ def take(proc: Path = Path("/proc")) -> Taken:
         read: list[Snapshot] = []
         for pid in pool.workers[:_READ]:
             try:
-                read.append(_snapshot(pid, finder))
+                read.append(_surely(pid, finder))
             except InputError as error:
                 if error.code != "gone":
                     failures.append(f"{pool.name}: {error.message}" + (f". {error.help}" if error.help else ""))
@@ -78,6 +80,17 @@ def _worker_of(folder: Path) -> str | None:
     if worker:
         return f"{worker[1]} of {parent}"
     return name if name in _SERVERS else None
+
+
+def _surely(pid: int, finder: Finder) -> Snapshot:
+    """A worker, tried once more where it changed under our eyes."""
+    try:
+        return _snapshot(pid, finder)
+    except InputError as error:
+        if error.code != "not-php":
+            raise
+        time.sleep(_AGAIN)
+        return _snapshot(pid, finder)
 
 
 def _snapshot(pid: int, finder: Finder) -> Snapshot:

@@ -106,6 +106,8 @@ def candidate(package: str, folder: Path) -> tuple[str, str] | None:
 
     The package is downloaded into `folder` and opened, not installed.
     """
+    if re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", package) is None:
+        return None
     try:
         done = subprocess.run(["apt-get", "download", package], cwd=folder, capture_output=True, timeout=_SECONDS,
                               check=False, stdin=subprocess.DEVNULL)  # fmt: skip

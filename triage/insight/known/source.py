@@ -107,7 +107,8 @@ def _apt(argv: list[str], place: Path, package: str) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EnvironmentLacks(f"apt cannot fetch the source of {package}: {error}") from error
     if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        said = [line for line in lines if line.startswith("E:")][:1] or lines[-1:]
         raise EnvironmentLacks(
             f"apt cannot fetch the source of {package}: {''.join(said)}",
             help="Fetch it on another machine and give the .tar.xz to `triage known build`.",

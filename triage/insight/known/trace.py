@@ -19,8 +19,10 @@ from triage.model import Crash, KnownBug
 _DEEP = 14
 _KEPT = 60
 _CLEAR = 0.75
+_EVERYWHERE = 3
+"""A frame that so many bugs share is how PHP was started or ended, and tells of none of them."""
 _CYCLE = 4
-_FADING = 0.85
+_FADING = 0.75
 """The further out a frame, the less it tells of the fault and the more of who happened to call."""
 _LEAST_WEIGHT = 2.0
 _ENTRY = frozenset({"main", "execute_ex", "zend_execute", "zend_execute_scripts", "php_execute_script",
@@ -28,6 +30,8 @@ _ENTRY = frozenset({"main", "execute_ex", "zend_execute", "zend_execute_scripts"
 _INTERPRETER = re.compile(r"(?:lib)?php(?:-fpm|-cgi)?[\d.]*(?:\.so)?")
 _APART = "\x1f"
 _APPLICATION = "|"
+_NATIVE = f"native{_APART}"
+_ENDLESS, _RECURRING = 8, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +79,36 @@ def tokens(kept: Sequence[str], builds: frozenset[str] | None = None) -> tuple[s
     where that is given.
     """
     found: list[str] = []
-    for line in kept[1:]:
-        if line == _APPLICATION:
-            if found:
-                break
-            continue
-        kind, module, class_name, function, build = (*line.split(_APART), "", "", "", "")[:5]
-        if kind != "native":
-            token: str | None = f"{kind}:{class_name}::{function}" if class_name else f"{kind}:{function}"
-        else:
-            token = _native(module, function, build, builds) if module else None
-        if token is not None and token not in found:  # recursion adds nothing
+    lines = [(line, _token(line, builds)) for line in kept[1:]]
+    cycle = _cycle([token for _, token in lines if token is not None])
+    for line, token in lines:
+        if line == _APPLICATION and found:
+            break
+        if token is not None and token not in found and (not cycle or token in cycle):
             found.append(token)
         # Below a built-in function lies how the engine calls such functions, the JIT's way or its own.
-        if len(found) >= _DEEP or (kind != "native" and len(found) > 1):
+        script = line != _APPLICATION and not line.startswith(_NATIVE)
+        if len(found) >= _DEEP or (script and len(found) > 1):
             break
     return tuple(found)
+
+
+def _cycle(found: Sequence[str]) -> frozenset[str]:
+    """The functions of an endless recursion, without the leaf where the stack happened to run out; else empty."""
+    often = Counter(found)
+    if max(often.values(), default=0) < _ENDLESS:
+        return frozenset()
+    return frozenset(token for token, count in often.items() if count >= _RECURRING)
+
+
+def _token(line: str, builds: frozenset[str] | None) -> str | None:
+    """One kept frame in one form, `None` when it tells nothing."""
+    if line == _APPLICATION:
+        return None
+    kind, module, class_name, function, build = (*line.split(_APART), "", "", "", "")[:5]
+    if kind != "native":
+        return f"{kind}:{class_name}::{function}" if class_name else f"{kind}:{function}"
+    return _native(module, function, build, builds) if module else None
 
 
 def builds_of(kept: Sequence[str]) -> frozenset[str]:
@@ -138,6 +156,9 @@ class Base:
         if not mine or not theirs or found[0] != bug.frames[0] or not _begin_alike(mine, theirs):
             return None
         shared = _common(mine, theirs)
+        built_in = {token for token in theirs if "!" not in token}
+        if (built_in and not built_in & set(shared)) or all(self._often[token] > _EVERYWHERE for token in shared):
+            return None
         weight, likeness = sum(self._weight(token) for token in shared), 1.0
         for side in (mine, theirs):
             worth = {token: self._weight(token) * _FADING**depth for depth, token in enumerate(side)}
