@@ -9,7 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.fuzz.run import TARGETS, run, save, table
+from tests.fuzz.run import run, save, table
+from tests.fuzz.targets import TARGETS
 
 
 def main() -> int:

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -29,6 +30,7 @@ from tests.fuzz.targets import TARGETS, Target
 HANG_SECONDS = 10
 _SILENT_SECONDS = 600
 _MOST_FAILURES = 40
+_IN_MEMORY = "/dev/shm"  # a disk is written to at each input, and sets the pace
 
 
 class Hang(BaseException):
@@ -64,14 +66,14 @@ class Tally:
         self.failures = (self.failures + other.failures)[:_MOST_FAILURES]
 
 
-def attempt(target: Target, number: int, tally: Tally) -> None:
-    """One input."""
+def attempt(target: Target, number: int, tally: Tally, *, alarm: bool = True) -> None:
+    """One input; with `alarm`, whoever calls has SIGPROF raise Hang."""
     chance = random.Random(f"{target.name}:{number}")
     name = f"{target.name}:{number}"
     begun = time.process_time()
     tally.inputs += 1
     tally.cores += target.cores
-    signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS if alarm else 0)
     try:
         tally.outcomes[target.run(chance)] += 1
     except Hang:
@@ -88,16 +90,19 @@ def attempt(target: Target, number: int, tally: Tally) -> None:
     tally.memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _ring(number: int, frame: FrameType | None) -> NoReturn:
+def ring(number: int, frame: FrameType | None) -> NoReturn:
+    """The handler of SIGPROF."""
     raise Hang
 
 
 def work(names: Sequence[str], numbers: range, seconds: float, line: Connection | None = None) -> dict[str, Tally]:
     """Inputs of the targets in turn until the time is up or the numbers are used."""
-    signal.signal(signal.SIGPROF, _ring)
+    signal.signal(signal.SIGPROF, ring)
     end = time.monotonic() + seconds
     tallies = {name: Tally() for name in names}
-    with tempfile.TemporaryDirectory(prefix="triage-fuzz-") as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="triage-fuzz-", dir=_IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
+    ) as folder:
         targets = [TARGETS[name](Path(folder)) for name in names]
         try:
             for number in numbers:
@@ -123,7 +128,7 @@ def run(names: Sequence[str], seed: int, seconds: float, workers: int) -> dict[s
     """The same in processes of their own; one that dies or is silent for ten minutes counts as a failure."""
     context = multiprocessing.get_context("spawn")
     total = {name: Tally() for name in names}
-    lines: dict[Connection, tuple[multiprocessing.process.BaseProcess, str]] = {}
+    lines: dict[Connection, tuple[SpawnProcess, str]] = {}
     for at in range(workers):
         ours, theirs = context.Pipe(duplex=False)
         numbers = range((seed * workers + at) * 1_000_000, (seed * workers + at + 1) * 1_000_000)
