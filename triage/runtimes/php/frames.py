@@ -23,6 +23,7 @@ _INCLUDE_KINDS = {1: "eval", 2: "include", 4: "include_once", 8: "require", 16: 
 _STAND_INS = ("__call", "__callStatic")
 _MOST_OPCODES = 65_536
 _MOST_FRAMELESS = 4096
+_WITH_ARGUMENTS = 1500  # of so many frames at either end arguments are read: a stack shows no more than that
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class StackReader:
         """Instructions that call a built-in function without a frame, with their number of operands."""
         self._compiled: dict[int, bool] = {}
         self._delegated: set[int] = set()
+        self._bare = False
         self.warnings: list[str] = []
         self.bottoms: list[int] = []
         """First frames of fibers, in the order the last walk came by."""
@@ -97,7 +99,9 @@ class StackReader:
         """
         frames: list[ScriptFrame] = []
         self.bottoms = []
-        for address in list(self._chain(current, limit, until)):  # whole first: a role depends on the callers
+        chain = list(self._chain(current, limit, until))  # whole first: a role depends on the callers
+        for at, address in enumerate(chain):
+            self._bare = _WITH_ARGUMENTS <= at < len(chain) - _WITH_ARGUMENTS
             if address in self._fibers and frames:
                 self.bottoms.append(address)
                 frames[-1] = with_note(frames[-1], f"start of fiber #{self._fibers[address]}")
@@ -247,7 +251,7 @@ class StackReader:
             handler=function.handler,
             note=f"internal, {function.doubt}" if function.doubt else "internal",
             call=call_of(function, this),
-            arguments=self._arguments.of(address, target),
+            arguments=() if self._bare else self._arguments.of(address, target),
         )
 
     def _without_frame(self, caller: ScriptFrame) -> Iterator[ScriptFrame]:
@@ -281,7 +285,7 @@ class StackReader:
         reader = self._reader
         jitted = bool(self._jit) and self._has_jit_code(function)
         this = self._this_class(address) if function.name else None
-        arguments = self._arguments.of(address, target) if function.name else ()
+        arguments = self._arguments.of(address, target) if function.name and not self._bare else ()
         role = Role.EVAL if function.type == EVAL else Role.USER if function.name else Role.MAIN
         return ScriptFrame(
             kind=KIND,

@@ -1,0 +1,265 @@
+"""Speed and scale, all in one run on one machine: triage beside a `gdb -batch` loop, eu-stack and pystack.
+
+    .venv/bin/python scripts/bench/scale.py [PART…]      parts: cores growth sparse deep start
+
+Times are processor time (user + system, children included), medians, in milliseconds: wall time on a
+busy machine tells of its neighbours. Cores are made here with this machine's PHP and Python. eu-stack
+and pystack take part when they are on PATH.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from tests.lab.native import python_crash
+from tests.lab.php import CASES, Interpreter, make
+from triage.config import Settings
+from triage.corefile import open_core
+from triage.demo.crashes import find_php
+from triage.demo.lab import Process, crash
+from triage.gdb.shapes import Shapes
+from triage.pipeline import Pipeline
+from triage.runtimes.php import PhpProcess, detect
+from triage.symbols import Finder
+from triage.unwind import Bounds, Tables, walk_threads
+
+NAMES = ("kill-main", "kill-40", "callbacks", "generator", "fiber", "include", "autoload", "magic", "output", "abort")
+_CRASHED, _OTHERS = Bounds(256, 80, 5_000_000), Bounds(32, 20, 1032)
+_PROGRAM = [sys.executable, "-m", "triage"]
+
+
+def spent(who: int) -> float:
+    """Processor time in ms."""
+    used = resource.getrusage(who)
+    return (used.ru_utime + used.ru_stime) * 1000
+
+
+def command(argv: Sequence[str], limit: float = 600) -> tuple[float, float]:
+    """`(processor time in ms, wall time in s)` of a command with all its children."""
+    before, begun = spent(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=limit)
+    return spent(resource.RUSAGE_CHILDREN) - before, time.monotonic() - begun
+
+
+def own(work: Callable[[], object]) -> float:
+    """Processor time in ms of this process."""
+    before = time.process_time()
+    work()
+    return (time.process_time() - before) * 1000
+
+
+def gdb_loop(core: Path, program: str) -> list[str]:
+    """What people type: backtrace, registers, the instruction."""
+    asked = ("-ex", "bt", "-ex", "info registers", "-ex", "x/i $pc")
+    return ["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off", *asked, program, str(core)]
+
+
+def gdbs(pipeline: Pipeline) -> float:
+    """Processor time in ms that this pipeline's running GDBs have used."""
+    ticks = 0
+    for session in pipeline._sessions._sessions.values():
+        if session._process is not None:
+            fields = Path(f"/proc/{session._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks * 1000 / os.sysconf("SC_CLK_TCK")
+
+
+def row(name: str, value: float, beside: float | None = None) -> None:
+    """One line of a table: a figure, and how many of it fit into another."""
+    ratio = f"{beside / value:9.1f}x" if beside is not None and value else ""
+    print(f"  {name:<58}{value:>10.2f}{ratio}", flush=True)
+
+
+def each(cores: Sequence[Path], work: Callable[[Path], float]) -> float:
+    return statistics.median(work(core) for core in cores)
+
+
+def native(finder: Finder, tables: Tables, core: Path, *, php: bool) -> float:
+    """The fast lane: identity and native addresses, with `php` PHP's stack as well."""
+
+    def work() -> None:
+        with open_core(core) as opened:
+            opened.memory.use_files(finder.backing(opened.modules))
+            rules = None
+            if php:
+                process = detect(opened, finder)
+                if isinstance(process, PhpProcess):
+                    process.stack()
+            list(walk_threads(opened, tables, rules, _CRASHED, _OTHERS, 128))
+
+    return own(work)
+
+
+def walked(finder: Finder, tables: Tables, core: Path) -> float:
+    """The native part of the fast lane alone, the core being open."""
+    with open_core(core) as opened:
+        opened.memory.use_files(finder.backing(opened.modules))
+        return own(lambda: list(walk_threads(opened, tables, None, _CRASHED, _OTHERS, 128)))
+
+
+def through(pipeline: Pipeline, core: Path) -> float:
+    """One core through the whole pipeline, GDB's time included."""
+    before = gdbs(pipeline)
+    ours = own(lambda: pipeline.triage(core))
+    return ours + gdbs(pipeline) - before
+
+
+def new_shape(pipeline: Pipeline, core: Path) -> float:
+    """The same for a stack that was never seen."""
+    pipeline._lanes._shapes = Shapes()
+    return through(pipeline, core)
+
+
+def php_cores(folder: Path) -> list[Path]:
+    php = find_php()
+    if php is None:
+        raise SystemExit("no php here")
+    return [
+        make(case, Interpreter(php.version), folder).core
+        for case in CASES
+        if case.name in NAMES and php.version >= case.oldest
+    ]
+
+
+def part_cores(folder: Path) -> None:
+    cores = php_cores(folder)
+    program = shutil.which("php") or "php"
+    print(f"\nOne core of PHP, ms of processor time (median of {len(cores)}), and how many fit into the gdb loop")
+    loop = each(cores, lambda core: command(gdb_loop(core, program))[0])
+    row("gdb -batch, one process a core", loop)
+    eu = None
+    if shutil.which("eu-stack"):
+        eu = each(cores, lambda core: command(["eu-stack", "-n", "64", "--core", str(core), "-e", program])[0])
+        row("eu-stack -n 64, one process a core", eu, loop)
+    finder = Finder()
+    tables = Tables(finder)
+    for core in cores:
+        native(finder, tables, core, php=True)
+    alone = each(cores, lambda core: walked(finder, tables, core))
+    row("fast lane: native addresses", alone, loop)
+    row("fast lane: identity and native addresses", each(cores, lambda c: native(finder, tables, c, php=False)), loop)
+    whole = each(cores, lambda core: native(finder, tables, core, php=True))
+    row("fast lane: the same and PHP's stack", whole, loop)
+    with Pipeline(Settings()) as pipeline:
+        for core in cores:
+            pipeline.triage(core)
+        new = each(cores * 2, lambda core: new_shape(pipeline, core))
+        row("whole triage, a new shape (GDB asked)", new, loop)
+        for core in cores:
+            pipeline.triage(core)
+        row("whole triage, a known shape", each(cores * 2, lambda core: through(pipeline, core)), loop)
+    if eu is not None:
+        print(f"  eu-stack / native part {eu / alone:.1f}x; eu-stack / fast lane with PHP's stack {eu / whole:.1f}x")
+    python_part(folder)
+
+
+def python_part(folder: Path) -> None:
+    core = python_crash(folder)
+    program = os.path.realpath(sys.executable)
+    print("\nOne core of Python, ms of processor time")
+    loop = statistics.median(command(gdb_loop(core, program))[0] for _ in range(3))
+    row("gdb -batch", loop)
+    if shutil.which("pystack"):
+        row(
+            "pystack core",
+            statistics.median(command(["pystack", "core", str(core), program])[0] for _ in range(3)),
+            loop,
+        )
+    with Pipeline(Settings()) as pipeline:
+        pipeline.triage(core)
+        row("whole triage, a known shape", statistics.median(through(pipeline, core) for _ in range(5)), loop)
+
+
+def part_growth(folder: Path) -> None:
+    cores = php_cores(folder)
+    print(f"\nMany cores ({len(cores)} crashes, {len(set(cores))} stacks), empty store, 2 workers, start-up included")
+    for count in (10, 100, 1000):
+        many = folder / f"many{count}"
+        many.mkdir()
+        for at in range(count):
+            (many / f"{at:04}.core").hardlink_to(cores[at % len(cores)])
+        argv = [*_PROGRAM, "batch", str(many), "--jobs", "2", "-q", "--store", str(folder / f"{count}.db")]
+        used, wall = command(argv)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        print(
+            f"  {count:>5} cores: {used / 1000:7.1f} s processor time, {used / count:6.1f} ms a core, "
+            f"{wall:6.1f} s wall ({count / wall:.0f} cores/s), largest process so far {peak:.0f} MiB",
+            flush=True,
+        )
+
+
+def part_sparse(folder: Path) -> None:
+    small = php_cores(folder)[0]
+    large = folder / "large.core"
+    shutil.copy(small, large)
+    with large.open("r+b") as stream:
+        stream.truncate(10 << 30)
+    print("\nA core of 7 MB and the same with 10 GB of holes behind it, ms of processor time, known shape")
+    with Pipeline(Settings()) as pipeline:
+        for core in (small, large):
+            pipeline.triage(core)
+        first = statistics.median(through(pipeline, small) for _ in range(5))
+        row("7 MB", first)
+        row("10 GB sparse", statistics.median(through(pipeline, large) for _ in range(5)), first)
+
+
+def part_deep(folder: Path) -> None:
+    run = folder / "run"
+    run.mkdir()
+    options = ("-d", "zend.max_allowed_stack_size=-1", "-d", "memory_limit=-1")
+    argv = ("php", *options, "-r", "function f($x) { return array_map('f', [$x]); } f(1);")
+    core = crash(Process(argv=argv, folder=run, env={}, stack=48 << 20), folder / "deep.core")
+    print("\nA recursion to the end of a large stack")
+    finder = Finder()
+    tables = Tables(finder)
+    with open_core(core) as opened:
+        opened.memory.use_files(finder.backing(opened.modules))
+        begun = time.process_time()
+        walk = next(iter(walk_threads(opened, tables, None, _CRASHED, _OTHERS, 1)))
+        row(
+            f"native walk of {walk.depth:,} frames ({walk.reason or 'whole'}), ms",
+            (time.process_time() - begun) * 1000,
+        )
+    with Pipeline(Settings()) as pipeline:
+        used = through(pipeline, core)
+        found = pipeline.triage(core).crash
+        depth = found.crashed_thread.depth if found and found.crashed_thread else 0
+        row(f"whole triage (depth {depth:,}, PHP frames included), ms", used)
+
+
+def part_start(folder: Path) -> None:
+    print("\nStart-up, ms of processor time")
+    row("python -c pass", statistics.median(command([sys.executable, "-c", "pass"])[0] for _ in range(7)))
+    row("triage --help", statistics.median(command([*_PROGRAM, "--help"])[0] for _ in range(7)))
+    tui = "import triage.cli.tui, triage.tui.app"
+    row(
+        "imports of the terminal interface",
+        statistics.median(command([sys.executable, "-c", tui])[0] for _ in range(3)),
+    )
+
+
+PARTS = {
+    "cores": part_cores, "growth": part_growth, "sparse": part_sparse, "deep": part_deep, "start": part_start,
+}  # fmt: skip
+
+
+def main(names: Sequence[str]) -> None:
+    """Print the tables."""
+    for name in names or PARTS:
+        with tempfile.TemporaryDirectory() as folder:
+            PARTS[name](Path(folder))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
