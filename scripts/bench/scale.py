@@ -9,6 +9,7 @@ and pystack take part when they are on PATH.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import shutil
@@ -36,6 +37,7 @@ from triage.unwind import Bounds, Tables, walk_threads
 
 NAMES = ("kill-main", "kill-40", "callbacks", "generator", "fiber", "include", "autoload", "magic", "output", "abort")
 _CRASHED, _OTHERS = Bounds(256, 80, 5_000_000), Bounds(32, 20, 1032)
+_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 _PROGRAM = [sys.executable, "-m", "triage"]
 
 
@@ -49,7 +51,18 @@ def command(argv: Sequence[str], limit: float = 600) -> tuple[float, float]:
     """`(processor time in ms, wall time in s)` of a command with all its children."""
     before, begun = spent(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=limit)
-    return spent(resource.RUSAGE_CHILDREN) - before, time.monotonic() - begun
+    wall = time.monotonic() - begun
+    _reap()
+    return spent(resource.RUSAGE_CHILDREN) - before, wall
+
+
+def _reap() -> None:
+    """Wait for processes the command left behind: only then is their time counted."""
+    try:
+        while True:
+            os.wait()
+    except ChildProcessError:
+        return  # there are none
 
 
 def own(work: Callable[[], object]) -> float:
@@ -256,6 +269,7 @@ PARTS = {
 
 def main(names: Sequence[str]) -> None:
     """Print the tables."""
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1)  # grandchildren without a parent become ours
     for name in names or PARTS:
         with tempfile.TemporaryDirectory() as folder:
             PARTS[name](Path(folder))
