@@ -250,8 +250,11 @@ def test_schema_1_becomes_schema_2(url: str) -> None:
         store.mark("C-bbbbbb", decision(State.KNOWN))
         store.save(triaged(crash("cc", key="v1:c")), None)
 
-    assert _shape(engine) == _shape_of_new(url)
-    engine.dispose()
+    try:
+        shape = _shape(engine)
+    finally:
+        engine.dispose()
+    assert shape == _shape_of_new(url)
 
 
 def _shape_of_new(url: str) -> object:
