@@ -13,7 +13,6 @@ from tests.crashes.test_php_worker import COOKIE, HEADER, POST, URL, VARIABLE, f
 from tests.tui.driver import Screen, drive
 from triage.cli.main import triage as verbs
 from triage.store import open_store
-from triage.tui.reader import Reader
 
 pytestmark = [pytest.mark.php, pytest.mark.gdb]
 
@@ -51,7 +50,7 @@ def screens(store: Path) -> str:
             seen.append(screen.text)
 
     with open_store(f"sqlite:///{store}") as opened:
-        drive(Reader(opened), look, size=(140, 60))
+        drive(opened, look, size=(140, 60))
     return "\n".join(seen)
 
 

@@ -23,7 +23,7 @@ from multiprocessing.connection import wait as wait_for
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tests.fuzz.targets import TARGETS, Target
 
@@ -64,6 +64,11 @@ class Tally:
             self.slowest, self.slowest_input = other.slowest, other.slowest_input
         self.memory = max(self.memory, other.memory)
         self.failures = (self.failures + other.failures)[:_MOST_FAILURES]
+
+
+def plain(tally: Tally) -> dict[str, Any]:
+    """The fields; asdict() takes a Counter apart in its own way."""
+    return {**asdict(tally), "outcomes": dict(tally.outcomes)}
 
 
 def attempt(target: Target, number: int, tally: Tally, *, alarm: bool = True) -> None:
@@ -121,7 +126,7 @@ def work(names: Sequence[str], numbers: range, seconds: float, line: Connection 
 
 def _process(names: Sequence[str], numbers: range, seconds: float, line: Connection) -> None:
     tallies = work(names, numbers, seconds, line)
-    line.send({name: asdict(tally) for name, tally in tallies.items()})
+    line.send({name: plain(tally) for name, tally in tallies.items()})
 
 
 def run(names: Sequence[str], seed: int, seconds: float, workers: int) -> dict[str, Tally]:
@@ -187,4 +192,4 @@ def _row(name: str, tally: Tally) -> str:
 
 def save(tallies: dict[str, Tally], path: Path) -> None:
     """The figures with all outcomes and failures, as JSON."""
-    path.write_text(json.dumps({name: asdict(tally) for name, tally in tallies.items()}, indent=1) + "\n")
+    path.write_text(json.dumps({name: plain(tally) for name, tally in tallies.items()}, indent=1) + "\n")
