@@ -54,7 +54,8 @@ def _program(calls: Mapping[str, Any], forks: bool, own_pid: int | None) -> Iter
         yield from _refuse(number, _EPERM)
     yield from _refuse_with(calls["ioctl"], 1, [_step(_EQUAL, value, 0, 1) for value in _TYPE_INTO_TERMINAL])
     if not forks:
-        yield from (part for number in calls["forks"] for part in _refuse(number, _EPERM))
+        # At its start GDB runs `iconv -l`. Refused, it tries again after 1, 2, 4 and 8 s, unless it may not sleep.
+        yield from (part for number in (*calls["forks"], *calls["sleeps"]) for part in _refuse(number, _EPERM))
         yield from _refuse_with(calls["clone"], 0, [_step(_SET, _CLONE_THREAD, 1, 0)])
         yield from _refuse(calls["clone3"], _ENOSYS)  # its flags cannot be seen; the C library then takes clone
     for number in calls["kill"] if own_pid is not None else ():
