@@ -28,7 +28,7 @@ def _thread(raw: Mapping[str, Any], core: CoreFile, finder: Finder, *, is_crashe
     for at, row in enumerate(rows):
         # A caller's pc is the return address, which may already belong to the next function.
         caller = at > 0 and not rows[at - 1]["handler"]
-        if caller and not _is_code(core, int(row["pc"])):
+        if caller and not _is_code(core, finder, int(row["pc"])):
             # Without unwind tables GDB guesses, and what it guesses may be any word on the stack.
             return NativeThread(
                 id=raw["id"], name=raw["name"], crashed=is_crashed, frames=tuple(frames), depth=at, stop=_NO_CODE
@@ -48,10 +48,15 @@ def _thread(raw: Mapping[str, Any], core: CoreFile, finder: Finder, *, is_crashe
     )
 
 
-def _is_code(core: CoreFile, address: int) -> bool:
+def _is_code(core: CoreFile, finder: Finder, address: int) -> bool:
     """Whether a call can have been made from right before an address."""
     region = core.memory.region_at(address - 1)
-    return region is not None and bool(region.flags & PF_X)
+    if region is not None and region.flags & PF_X:
+        return True
+    # A core that a debugger wrote leaves code out, and with it the rights of its mapping: the file tells.
+    module = core.module_at(address - 1)
+    file = finder.locate(module).file if module is not None else None
+    return file is not None and module is not None and file.function_start(address - 1 - module.base) is not None
 
 
 def _trust(inner_row: Mapping[str, Any], inner: NativeFrame) -> str:

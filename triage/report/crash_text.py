@@ -73,7 +73,7 @@ def _summary_rows(crash: Crash) -> Iterator[tuple[str, str | None]]:
     yield "signal", signal_words(crash.signal)
     if crash.runtime is not None:
         runtime = crash.runtime
-        yield runtime.name.upper(), f"{runtime.version} {runtime.sapi or ''}".rstrip()
+        yield runtime.language, f"{runtime.version} {runtime.sapi or ''}".rstrip()
         yield "script", runtime.script
         request = runtime.request
         yield "request", f"{request.method or ''} {request.uri or ''}".strip() if request else None

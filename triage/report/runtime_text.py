@@ -29,7 +29,7 @@ _MOST_FAULTS = 5
 
 def state(runtime: Runtime) -> Iterator[Line]:
     """Memory, errors and what PHP calls on its own."""
-    yield Line(f"{runtime.name.upper()} at the time of the crash", "head")
+    yield Line(f"{runtime.language} at the time of the crash", "head")
     memory = runtime.memory
     if memory is not None and memory.used is not None:
         limit = f"limit {size(memory.limit)}" if memory.limit else "no limit"

@@ -168,9 +168,7 @@ def summary(crash: Crash) -> Text:
     text = look.verdict(crash)
     runtime = crash.runtime
     request = runtime.request if runtime else None
-    version = (
-        " ".join(part for part in (runtime.name.upper(), runtime.version, runtime.sapi) if part) if runtime else ""
-    )
+    version = " ".join(part for part in (runtime.language, runtime.version, runtime.sapi) if part) if runtime else ""
     time = clock.iso(crash.time) if crash.time else None
     process = (version, f"pid {crash.pid}", crash.host, time)
     rows = (

@@ -25,6 +25,8 @@ _CYCLE = 4
 _FADING = 0.75
 """The further out a frame, the less it tells of the fault and the more of who happened to call."""
 _LEAST_WEIGHT = 2.0
+_USUAL = 20
+"""In a base of fewer bugs how rare a frame is cannot be told: it is weighed as in one of this size."""
 _ENTRY = frozenset({"main", "execute_ex", "zend_execute", "zend_execute_scripts", "php_execute_script",
                     "zend_execute_script", "php_request_shutdown", "_start", "zend_call_function"})  # fmt: skip
 _INTERPRETER = re.compile(r"(?:lib)?php(?:-fpm|-cgi)?[\d.]*(?:\.so)?")
@@ -168,7 +170,7 @@ class Base:
         return Match(bug, likeness, tuple(shared))
 
     def _weight(self, token: str) -> float:
-        return log(1 + (self._count + 1) / (1 + self._often[token])) if self._count else 1.0
+        return log(1 + (max(self._count, _USUAL) + 1) / (1 + self._often[token]))
 
 
 def _begin_alike(one: Sequence[str], other: Sequence[str]) -> bool:

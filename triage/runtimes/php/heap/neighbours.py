@@ -70,6 +70,9 @@ class Blocks:
 
 
 def _fits(length: int, size: int) -> bool:
-    """Whether a string of that length would have got a block of this size class, and no smaller one."""
-    needed = (_TEXT_AT + length + 1 + 7) & ~7
-    return needed <= size and not any(needed <= other.size < size for other in BINS)
+    """Whether a string of that length gets a block of this size class.
+
+    PHP rounds up the sum of header and text, or, where the length is a product (str_repeat), the header alone.
+    """
+    wanted = ((_TEXT_AT + length + 1 + 7) & ~7, length + ((_TEXT_AT + 1 + 7) & ~7))
+    return size in {next((other.size for other in BINS if other.size >= need), None) for need in wanted}
