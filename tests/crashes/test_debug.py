@@ -112,7 +112,7 @@ def test_values_by_address(core: Path) -> None:
         "there is no PHP string at @6: that is not readable",
         "@6 is not readable: nothing is known of that memory",
         "an address is missing",
-        "Such as 0x7f0012345678, $rdi, or any expression GDB knows.",
+        "Such as @7, $rdi, or any expression GDB knows.",
     ]
 
 
