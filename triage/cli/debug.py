@@ -17,7 +17,7 @@ from triage.errors import InputError
 from triage.gdb.interactive import Console, run_gdb
 from triage.gdb.locate import find_gdb
 from triage.gdb.session import Target
-from triage.symbols.proven import proven_files
+from triage.symbols.proven import debug_files, proven_files
 from triage.text import clean
 
 _BANNER = """GDB on {core}. Commands beside GDB's own:
@@ -90,6 +90,7 @@ def _gdb(core: Opened, answers: Answers, commands: tuple[str, ...], chosen: Chos
         executable=program.path if program else None,
         files=proven_files(core.core, core.finder),
         debug_dirs=core.finder.debug_dirs,
+        debug_files=debug_files(core.core, core.finder),
     )
     reading = core.interpreter.read() if core.interpreter is not None else None
     offered = {name: (item.usage, item.summary) for name, item in answers.commands.items()}

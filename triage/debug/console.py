@@ -13,7 +13,7 @@ from triage.debug.opened import opened
 from triage.errors import InputError, TriageError
 from triage.gdb.locate import find_gdb
 from triage.gdb.session import GdbFailed, GdbSession, Target
-from triage.symbols.proven import proven_files
+from triage.symbols.proven import debug_files, proven_files
 from triage.text import clean
 
 
@@ -93,6 +93,7 @@ class DebugConsole:
             executable=program.path if program else None,
             files=proven_files(core.core, core.finder),
             debug_dirs=core.finder.debug_dirs,
+            debug_files=debug_files(core.core, core.finder),
         )
         reading = core.interpreter.read() if core.interpreter is not None else None
         session.load(target, reading.unwinding if reading is not None else None)

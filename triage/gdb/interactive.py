@@ -111,7 +111,7 @@ def _confined(
 ) -> list[str]:
     """The same command line in the sandbox. Here GDB may start programs: the shell, a pager."""
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("LC_")}
-    files = [*filter(None, [target.executable]), *target.files.values()]
+    files = [*filter(None, [target.executable]), *target.files.values(), *target.debug_files]
     needs = (*sandbox.surroundings(gdb.argv, gdb.env), *target.debug_dirs, *sources)
     seen = sandbox.scene(folder, target.core, files, needs)
     bounds = sandbox.Bounds(memory=_MEMORY, cpu=None, forks=True)

@@ -18,7 +18,7 @@ from triage.gdb.sessions import Sessions
 from triage.gdb.shapes import Shapes
 from triage.model import Unwinding
 from triage.symbols import Finder
-from triage.symbols.proven import libraries, proven_files
+from triage.symbols.proven import debug_files, libraries, proven_files
 from triage.unwind import Bounds, Tables, Walk, walk_threads
 
 _MORE = 16  # what GDB leaves out at the outer end (all that called main) must be in the walk
@@ -92,6 +92,7 @@ class Lanes:
             executable=program.path if program else None,
             files=proven_files(core, self._finder),
             debug_dirs=self._finder.debug_dirs,
+            debug_files=debug_files(core, self._finder),
             named=loaded.named(core),
             needed=loaded.on(core, addresses) if walks is not None else None,
         )

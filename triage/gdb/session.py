@@ -61,6 +61,7 @@ class GdbFailed(TriageError):
 class Target:
     """What GDB is to open. `files` maps each path the process knew to the proven file on this disk.
 
+    `debug_files` are what links below `debug_dirs` lead to; in its sandbox GDB must see both.
     `named` are all paths the core names, proven or not; without it only proven ones may be there.
     `needed` are the names of the libraries on the stacks; without it GDB reads all libraries.
     """
@@ -69,6 +70,7 @@ class Target:
     executable: Path | None
     files: Mapping[str, Path]
     debug_dirs: tuple[Path, ...] = ()
+    debug_files: tuple[Path, ...] = ()
     named: frozenset[str] | None = None
     needed: tuple[str, ...] | None = None
 
@@ -236,7 +238,7 @@ class GdbSession:
         return link
 
     def _start(self, target: Target) -> None:
-        files = [target.core, *filter(None, [target.executable]), *target.files.values()]
+        files = [target.core, *filter(None, [target.executable]), *target.files.values(), *target.debug_files]
         program = Path(self.gdb.argv[0])
         try:
             held = sandbox.isolation(unprivileged(target.core, [*files[1:], program]))

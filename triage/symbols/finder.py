@@ -133,6 +133,7 @@ class Finder:
     def _filed(self, build_id: str, path: Path) -> Path:
         if self._links is None:
             self._links = Path(tempfile.mkdtemp(prefix="triage-debug-"))
+            self._links.chmod(0o755)  # links only, and GDB may be another user
             weakref.finalize(self, shutil.rmtree, self._links, ignore_errors=True)
         place = self._links / ".build-id" / build_id[:2] / f"{build_id[2:]}.debug"
         place.parent.mkdir(parents=True, exist_ok=True)

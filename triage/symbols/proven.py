@@ -27,6 +27,12 @@ def proven_files(core: CoreFile, finder: Finder) -> dict[str, Path]:
     return files
 
 
+def debug_files(core: CoreFile, finder: Finder) -> tuple[Path, ...]:
+    """The separate files with debug information of the modules, resolved: links to them lie where GDB looks."""
+    found = (finder.locate(module).debug for module in core.modules)
+    return tuple(dict.fromkeys(path.resolve() for path in found if path is not None))
+
+
 def _located(core: CoreFile, finder: Finder) -> Iterator[tuple[MappedModule, ElfFile]]:
     for module in core.modules:
         file = finder.locate(module).file
