@@ -11,7 +11,7 @@ import pytest
 
 from tests.crashes.conftest import Triaged
 from tests.lab import perl
-from tests.lab.interpreters import PERLS, Program, Release, ensure
+from tests.lab.interpreters import PERLS, Call, Made, Program, Release, ensure
 from tests.lab.suites import CannotMake
 from triage.demo.lab import NoCrash
 
@@ -50,7 +50,7 @@ def test_a_thread_of_perl(this_perl: Program, triaged: Triaged, tmp_path: Path) 
     except NoCrash as reason:
         pytest.skip(f"this perl has no threads: {reason}")
     crash = triaged(made.core, None)
-    assert perl.shown(crash) == [*made.frames[:-1], perl.Call("{main}", made.frames[-1].file, made.frames[-1].line)]
+    assert perl.shown(crash) == [*made.frames[:-1], Call("{main}", made.frames[-1].file, made.frames[-1].line)]
     assert len(crash["threads"]) == 3
 
 
@@ -64,7 +64,7 @@ def test_facts(this_perl: Program, triaged: Triaged, tmp_path: Path) -> None:
     assert runtime["extension_files"]["POSIX"].endswith("/POSIX.so")
 
 
-def _holds(made: perl.Made, triaged: Triaged) -> None:
+def _holds(made: Made, triaged: Triaged) -> None:
     crash = triaged(made.core, made.root)
     assert perl.shown(crash) == list(made.frames)
     assert crash["warnings"] == []

@@ -22,6 +22,24 @@ _MERGED = ("bin", "sbin", "lib", "lib64")
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """One frame of an interpreter's own stack, as it tells it; a Perl function with its package."""
+
+    function: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A core, and the frames the interpreter reported (innermost first)."""
+
+    core: Path
+    frames: tuple[Call, ...]
+    root: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """An interpreter of a Debian release: `program` within the root folder made of `packages`."""
 

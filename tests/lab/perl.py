@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.lab.interpreters import Program
+from tests.lab.interpreters import Call, Made, Program
 from triage.demo.lab import Process, crash
 
 SCRIPTS = Path(__file__).parent.parent.parent / "fixtures" / "perl"
 CASES = ("main", "nested", "required", "compiled", "destroyed", "unpacked")
 THREADED = "threaded"
 _OWN = "Oracle::end_here"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One frame of Perl's own stack; `function` with its package."""
-
-    function: str
-    file: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A core, and the frames Perl reported (innermost first)."""
-
-    core: Path
-    frames: tuple[Call, ...]
-    root: Path | None
 
 
 def make(name: str, perl: Program, folder: Path) -> Made:

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from tests.lab.suites import MIRROR, CannotMake, folder
 from triage.demo.lab import NoCrash, Process, crash
+from triage.insight.known.phpt import environment_of, sections_of, settings_of
 
 SOURCE = f"{MIRROR}/pool/main/p/php8.4/php8.4_8.4.24.orig.tar.xz"
 _OLDEST = 15_000
-_SECTION = re.compile(r"^--([A-Z_]+)--$", re.M)
 _NAME = re.compile(r"gh-?(\d+)", re.I)
 _FETCH = (
     "import shutil, sys, urllib.request as u; shutil.copyfileobj(u.urlopen(sys.argv[1]), open(sys.argv[2], 'wb'))"
@@ -56,11 +56,7 @@ class Test:
     @property
     def settings(self) -> tuple[str, ...]:
         """The ini settings it is run with beside those of every test, as `name=value`; its own come last."""
-        return (*self.more, *self._own())
-
-    def _own(self) -> tuple[str, ...]:
-        lines = self.sections.get("INI", "").replace("{PWD}", str(self.path.parent)).splitlines()
-        return tuple(re.sub(r"\s*=\s*", "=", line.strip(), count=1) for line in lines if "=" in line)
+        return (*self.more, *settings_of(self.sections, str(self.path.parent)))
 
 
 def source() -> Path:
@@ -93,8 +89,7 @@ def tests(tree: Path) -> Iterator[Test]:
     for path in sorted(tree.rglob("*.phpt")):
         named = _NAME.match(path.stem)
         if named and int(named[1]) >= _OLDEST:
-            parts = _SECTION.split(path.read_text("utf-8", "surrogateescape"))
-            sections = dict(zip(parts[1::2], (part.lstrip("\n") for part in parts[2::2]), strict=False))
+            sections = sections_of(path)
             if "FILE" in sections and not {"POST", "POST_RAW", "GET", "CGI", "PHPDBG"} & set(sections):
                 found.append(Test(path.stem, int(named[1]), path, sections))
     return iter(sorted(found, key=lambda test: (test.number, test.name)))
@@ -121,8 +116,7 @@ def _script(test: Test) -> Path:
 
 def environment(test: Test) -> dict[str, str]:
     """The variables a test asks for."""
-    lines = (line.split("=", 1) for line in test.sections.get("ENV", "").splitlines() if "=" in line)
-    return dict(lines)
+    return environment_of(test.sections)
 
 
 def dies(test: Test, run: Path) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.lab.interpreters import Program
+from tests.lab.interpreters import Call, Program
 from tests.lab.suites import CannotMake
 from triage.demo.lab import Process, crash
 
@@ -53,15 +53,6 @@ CASES = (
     Case(name="long", script="long.py"),
     Case(name="collector", script="collector.py"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One frame of Python's own stack."""
-
-    function: str
-    file: str
-    line: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.lab.interpreters import Program
+from tests.lab.interpreters import Call, Made, Program
 from triage.demo.lab import Process, crash
 
 SCRIPTS = Path(__file__).parent.parent.parent / "fixtures" / "ruby"
 CASES = ("main", "nested", "deep", "long", "threads")
 _OWN = "end_here"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One frame of Ruby's own stack."""
-
-    function: str
-    file: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A core, and the frames Ruby reported (innermost first)."""
-
-    core: Path
-    frames: tuple[Call, ...]
-    root: Path | None
 
 
 def make(name: str, ruby: Program, folder: Path) -> Made:

@@ -16,8 +16,7 @@ from triage.debug.opened import Opened, opened
 from triage.errors import InputError
 from triage.gdb.interactive import Console, run_gdb
 from triage.gdb.locate import find_gdb
-from triage.gdb.session import Target
-from triage.symbols.proven import debug_files, proven_files
+from triage.gdb.target import target_of
 from triage.text import clean
 
 _BANNER = """GDB on {core}. Commands beside GDB's own:
@@ -83,15 +82,7 @@ class Confinement:
 
 def _gdb(core: Opened, answers: Answers, commands: tuple[str, ...], chosen: Chosen, held: Confinement) -> int:
     gdb = find_gdb(chosen.settings.gdb)
-    executable = core.core.executable
-    program = core.finder.locate(executable).file if executable else None
-    target = Target(
-        core=core.core.path,
-        executable=program.path if program else None,
-        files=proven_files(core.core, core.finder),
-        debug_dirs=core.finder.debug_dirs,
-        debug_files=debug_files(core.core, core.finder),
-    )
+    target = target_of(core.core, core.finder)
     reading = core.interpreter.read() if core.interpreter is not None else None
     offered = {name: (item.usage, item.summary) for name, item in answers.commands.items()}
     console = Console(offered, answers.answer, reading.unwinding if reading is not None else None)

@@ -12,8 +12,8 @@ from triage.debug.answers import Answers
 from triage.debug.opened import opened
 from triage.errors import InputError, TriageError
 from triage.gdb.locate import find_gdb
-from triage.gdb.session import GdbFailed, GdbSession, Target
-from triage.symbols.proven import debug_files, proven_files
+from triage.gdb.session import GdbFailed, GdbSession
+from triage.gdb.target import target_of
 from triage.text import clean
 
 
@@ -87,13 +87,6 @@ class DebugConsole:
 
     def _load(self, session: GdbSession) -> None:
         core = self._core
-        program = core.finder.locate(core.core.executable).file if core.core.executable else None
-        target = Target(
-            core=core.core.path,
-            executable=program.path if program else None,
-            files=proven_files(core.core, core.finder),
-            debug_dirs=core.finder.debug_dirs,
-            debug_files=debug_files(core.core, core.finder),
-        )
+        target = target_of(core.core, core.finder)
         reading = core.interpreter.read() if core.interpreter is not None else None
         session.load(target, reading.unwinding if reading is not None else None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from triage.config import Limits
@@ -16,9 +17,10 @@ from triage.corefile import CoreFile
 from triage.gdb.session import Target
 from triage.gdb.sessions import Sessions
 from triage.gdb.shapes import Shapes
+from triage.gdb.target import target_of
 from triage.model import Unwinding
 from triage.symbols import Finder
-from triage.symbols.proven import debug_files, libraries, proven_files
+from triage.symbols.proven import libraries
 from triage.unwind import Bounds, Tables, Walk, walk_threads
 
 _MORE = 16  # what GDB leaves out at the outer end (all that called main) must be in the walk
@@ -83,16 +85,10 @@ class Lanes:
 
     def _target(self, core: CoreFile, walks: Sequence[Walk] | None) -> Target:
         """What GDB is to open; with `walks` it reads only the libraries these go through."""
-        executable = core.executable
-        program = self._finder.locate(executable).file if executable else None
         loaded = libraries(core)
         addresses = {place.pc for walk in walks or () for place in walk.places}
-        return Target(
-            core=core.path,
-            executable=program.path if program else None,
-            files=proven_files(core, self._finder),
-            debug_dirs=self._finder.debug_dirs,
-            debug_files=debug_files(core, self._finder),
+        return replace(
+            target_of(core, self._finder),
             named=loaded.named(core),
             needed=loaded.on(core, addresses) if walks is not None else None,
         )

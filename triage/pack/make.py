@@ -7,7 +7,6 @@ import os
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,13 +16,13 @@ import zstandard
 from triage.corefile import CoreFile
 from triage.corefile.modules import VDSO
 from triage.corefile.sources.packed import CORE, FORMAT, MANIFEST, RECORD
-from triage.errors import EnvironmentLacks
 from triage.model import Crash
 from triage.pack.strip import without_memory
 from triage.symbols import Finder
 from triage.symbols.elffile import ElfFile
 from triage.symbols.proven import proven_files
 from triage.symbols.separate import alt_link
+from triage.wholefile import whole_file
 from triage.wire import crash_to_json
 
 _LEVEL = 6
@@ -62,33 +61,20 @@ def make_pack(core: CoreFile, crash: Crash, finder: Finder, target: Path, *, mem
         "links": links,
         "modules": [{"path": m.path, "build_id": m.build_id, "packed": m.path in located} for m in core.modules],
     }
-    temporary = None
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        with os.fdopen(descriptor, "wb") as out:
-            with (
-                zstandard.ZstdCompressor(level=_LEVEL).stream_writer(out, closefd=False) as packer,
-                tarfile.open(fileobj=packer, mode="w|", format=tarfile.GNU_FORMAT) as archive,
-            ):
-                _text(archive, MANIFEST, json.dumps(manifest))
-                if not memory:
-                    _text(archive, RECORD, json.dumps(crash_to_json(crash)))
-                _core(archive, core, memory=memory)
-                for name, path in sorted(files.items()):
-                    if name not in links:
-                        _file(archive, "root/" + "/".join(_parts(name)), path)
-                for build, path in sorted(debug.items()):
-                    _file(archive, f"debug/.build-id/{build[:2]}/{build[2:]}.debug", path)
-            out.flush()
-            os.fsync(out.fileno())
-        Path(temporary).replace(target)
-    except OSError as error:
-        if temporary is not None:
-            with suppress(OSError):
-                Path(temporary).unlink()
-        raise EnvironmentLacks(
-            f"cannot write {target}: {error.strerror}", help="Choose another place with -o, on a disk with room."
-        ) from error
+    with (
+        whole_file(target, mode=0o600, help="Choose another place with -o, on a disk with room.") as out,
+        zstandard.ZstdCompressor(level=_LEVEL).stream_writer(out, closefd=False) as packer,
+        tarfile.open(fileobj=packer, mode="w|", format=tarfile.GNU_FORMAT) as archive,
+    ):
+        _text(archive, MANIFEST, json.dumps(manifest))
+        if not memory:
+            _text(archive, RECORD, json.dumps(crash_to_json(crash)))
+        _core(archive, core, memory=memory)
+        for name, path in sorted(files.items()):
+            if name not in links:
+                _file(archive, "root/" + "/".join(_parts(name)), path)
+        for build, path in sorted(debug.items()):
+            _file(archive, f"debug/.build-id/{build[:2]}/{build[2:]}.debug", path)
     return Packed(
         path=target,
         bytes=target.stat().st_size,

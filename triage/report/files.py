@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
-from triage.errors import EnvironmentLacks
+from triage.wholefile import whole_file
 
 PRIVATE, PUBLIC = 0o600, 0o644
 
@@ -18,19 +15,5 @@ def replace_file(target: Path, text: str, mode: int = PRIVATE) -> None:
     Raises:
         EnvironmentLacks: when the system refuses.
     """
-    temporary: str | None = None
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as out:
-            out.write(text)
-            out.flush()
-            os.fchmod(out.fileno(), mode)
-            os.fsync(out.fileno())
-        Path(temporary).replace(target)
-    except OSError as error:
-        if temporary is not None:
-            with suppress(OSError):
-                Path(temporary).unlink()
-        raise EnvironmentLacks(
-            f"cannot write {target}: {error.strerror}", help="Its folder must be there and writable, with room left."
-        ) from error
+    with whole_file(target, mode=mode, help="Its folder must be there and writable, with room left.") as out:
+        out.write(text.encode("utf-8", "backslashreplace"))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from triage.corefile import CoreFile
 from triage.runtimes import perl, php, python, ruby, unread
+from triage.runtimes.first import first_read
 from triage.runtimes.protocol import Interpreter
 from triage.runtimes.unread import hint
 from triage.symbols import Finder
@@ -19,16 +22,11 @@ def detect(
     A sentence when there is one but its state cannot be read. `values` asks for previews of
     arguments as well.
     """
-    reasons = []
-    for look in (
+    looks: tuple[Callable[[], Interpreter | str | None], ...] = (
         lambda: php.detect(core, finder, script_frames=script_frames, values=values),
         lambda: python.detect(core, finder, script_frames=script_frames),
         lambda: perl.detect(core, finder, script_frames=script_frames),
         lambda: ruby.detect(core, finder, script_frames=script_frames),
-    ):
-        found = look()
-        if isinstance(found, str):
-            reasons.append(found)
-        elif found is not None:
-            return found
-    return reasons[0] if reasons else unread.detect(core, finder)
+    )
+    found = first_read(look() for look in looks)
+    return found if found is not None else unread.detect(core, finder)

@@ -39,7 +39,8 @@ def table_from_headers(
     wanted = _wanted(package)
     with tempfile.TemporaryDirectory() as work:
         made = Path(work, "donor.o")
-        _compile(_source(package, wanted), made, [*flags, *(f"-I{folder}" for folder in folders)], compiler)
+        include = [f"-I{folder}" for folder in folders]
+        compile_source(_source(package, wanted), made, [*flags, *include], compiler, what="the headers")
         types = DebugTypes(made)
     return _table(key, types, wanted)
 
@@ -100,8 +101,24 @@ def _source(package: str, wanted: Mapping[str, Any]) -> str:
     return "\n".join([*lines, f"{_END} = 0", "};\n"])
 
 
-def _compile(source: str, target: Path, flags: Sequence[str], compiler: Sequence[str]) -> None:
-    command = [*compiler, *_FLAGS, *flags, "-c", "-x", "c", "-", "-o", str(target)]
+def compile_source(
+    source: str,
+    target: Path,
+    flags: Sequence[str],
+    compiler: Sequence[str],
+    *,
+    what: str,
+    output: Sequence[str] = ("-c",),
+) -> None:
+    """Compile C text into `target`, with debug information of every type in it.
+
+    `output` says what kind of file that is; `what` is what the text includes, for messages.
+
+    Raises:
+        EnvironmentLacks: when there is no such compiler.
+        InputError: `not-headers`, when it does not compile.
+    """
+    command = [*compiler, *_FLAGS, *flags, *output, "-x", "c", "-", "-o", str(target)]
     try:
         done = subprocess.run(command, input=source, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except FileNotFoundError as error:
@@ -110,4 +127,4 @@ def _compile(source: str, target: Path, flags: Sequence[str], compiler: Sequence
         ) from error
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
-        raise InputError("not-headers", f"the headers cannot be compiled: {' / '.join(lines[:2])}")
+        raise InputError("not-headers", f"{what} cannot be compiled: {' / '.join(lines[:2])}")

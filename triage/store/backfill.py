@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 from sqlalchemy import Connection, text
 
 from triage import clock
 from triage.model import State
-from triage.query.facts import facts_of
+from triage.store.cluster_facts import facts_of_record
 from triage.store.columns import spell, unspell
-from triage.wire import crash_from_json
 
 _EPOCH = clock.from_epoch(0)
 _FORMER = "an earlier triage"  # schema 1 kept neither who decided nor when
@@ -43,16 +40,9 @@ def facts(connection: Connection) -> None:
             text("SELECT record FROM triage_crashes WHERE cluster = :cluster"), {"cluster": cluster}
         )
         for record in records.scalars():
-            known.update((key, unspell(cluster), value) for key, value in _facts(record))
+            known.update((key, unspell(cluster), value) for key, value in facts_of_record(record))
     rows = [{"key": key, "cluster": spell(cluster), "value": spell(value)} for key, cluster, value in sorted(known)]
     if rows:
         connection.execute(
             text('INSERT INTO triage_facts ("key", cluster, value) VALUES (:key, :cluster, :value)'), rows
         )
-
-
-def _facts(record: str) -> frozenset[tuple[str, str]]:
-    try:
-        return facts_of(crash_from_json(json.loads(record)))
-    except ValueError:
-        return frozenset()  # such a record is told by name when somebody asks for the crash

@@ -23,14 +23,15 @@ def rebuild(connection: Connection, clusters: Iterable[str]) -> None:
     """Work out the facts of clusters anew, from the records of the crashes they have now."""
     for cluster in clusters:
         records = connection.scalars(select(crashes.c.record).where(crashes.c.cluster == cluster))
-        found = set[Fact]().union(*(_facts(record) for record in records))
+        found = set[Fact]().union(*(facts_of_record(record) for record in records))
         connection.execute(delete(facts).where(facts.c.cluster == cluster))
         if found:
             rows = [{"key": key, "cluster": cluster, "value": value} for key, value in sorted(found)]
             connection.execute(insert(facts), rows)
 
 
-def _facts(record: str) -> frozenset[Fact]:
+def facts_of_record(record: str) -> frozenset[Fact]:
+    """The facts of a stored record; a record that cannot be read has none."""
     try:
         return facts_of(crash_from_json(json.loads(record)))
     except ValueError:

@@ -14,7 +14,6 @@ from textual.widgets import Footer, Static
 from triage import clock
 from triage.explain import Part
 from triage.model import Cluster, Crash, CrashRow
-from triage.report.bug_report import bug_report
 from triage.text import plural
 from triage.tui import look
 from triage.tui.actions import CLUSTER, bindings
@@ -199,10 +198,6 @@ class ClusterPlace(Tabbed, Deciding, Copying, Comparing, Outside):
     def action_toggle_native(self) -> None:
         """PHP frames only, or all."""
         self.query_one(StackPane).toggle_native()
-
-    def action_bug(self) -> None:
-        """The report for the bug tracker."""
-        self.with_crash(lambda crash: self.triage.open_text(bug_report(crash), "bug.md"))
 
     def action_next_one(self) -> None:
         """The next cluster of the list."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from triage.config import cache_folder
 from triage.explain import Context, write_page
 from triage.model import Crash
+from triage.report.bug_report import bug_report
 from triage.report.explain_text import page_lines
 from triage.report.stack import stack_lines
 from triage.tui.ask import Choice, Choose
@@ -68,7 +69,7 @@ def keep(text: str, path: Path) -> Path:
 
 
 class Copying(Place):
-    """A screen from which something can be copied."""
+    """A screen from which something can be copied, or written up."""
 
     def copy_id(self) -> str | None:
         """The id of what the cursor is on."""
@@ -77,6 +78,10 @@ class Copying(Place):
     def with_crash(self, then: Callable[[Crash], None]) -> None:
         """Read the crash that is meant, off the interface's thread, and go on with it."""
         raise NotImplementedError
+
+    def action_bug(self) -> None:
+        """The report for the bug tracker."""
+        self.with_crash(lambda crash: self.triage.open_text(bug_report(crash), "bug.md"))
 
     def action_copy(self) -> None:
         """Ask what, and copy it."""

@@ -13,7 +13,6 @@ from textual.widgets import Footer, Static
 from triage import clock
 from triage.explain.context import context_of
 from triage.model import Crash, Frame
-from triage.report.bug_report import bug_report
 from triage.text import clean
 from triage.tui import look
 from triage.tui.actions import CRASH, bindings
@@ -141,10 +140,6 @@ class CrashPlace(Tabbed, Deciding, Copying, Outside):
     def action_console(self) -> None:
         """Open the console, or close it."""
         self.with_crash(lambda crash: self.query_one(ConsolePane).toggle(crash))
-
-    def action_bug(self) -> None:
-        """The report for the bug tracker."""
-        self.with_crash(lambda crash: self.triage.open_text(bug_report(crash), "bug.md"))
 
     def action_next_one(self) -> None:
         """The next (older) crash of the cluster."""

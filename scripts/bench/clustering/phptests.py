@@ -15,9 +15,10 @@ from pathlib import Path
 
 from phps import Php, home
 
+from triage.insight.known.phpt import environment_of, sections_of, settings_of
+
 # What the first two parts of a test's name say of the bug it is about.
 _NAMED = re.compile(r"^(bug|gh|oss-?fuzz|oss|ghsa|issue)[-_]?(\d+)", re.I)
-_SECTION = re.compile(r"^--([A-Z_]+)--$", re.M)
 _CANNOT = {"POST", "POST_RAW", "GET", "CGI", "PHPDBG", "PUT", "COOKIE", "STDIN"}
 _SECONDS = 10
 _WORKERS = 3
@@ -45,12 +46,11 @@ class Test:
     @property
     def environment(self) -> dict[str, str]:
         """The variables it asks for."""
-        return dict(line.split("=", 1) for line in self.sections.get("ENV", "").splitlines() if "=" in line)
+        return environment_of(self.sections)
 
     def settings(self, folder: str) -> tuple[str, ...]:
         """Its own ini settings as `name=value`."""
-        lines = self.sections.get("INI", "").replace("{PWD}", folder).splitlines()
-        return tuple(re.sub(r"\s*=\s*", "=", line.strip(), count=1) for line in lines if "=" in line)
+        return settings_of(self.sections, folder)
 
 
 def tests(tree: Path) -> list[Test]:
@@ -60,8 +60,7 @@ def tests(tree: Path) -> list[Test]:
         named = _NAMED.match(path.stem)
         if named is None or path.is_relative_to(tree / "php-8.4.24" / "sapi"):  # those kill themselves on purpose
             continue
-        parts = _SECTION.split(path.read_text("utf-8", "surrogateescape"))
-        sections = dict(zip(parts[1::2], (part.lstrip("\n") for part in parts[2::2]), strict=False))
+        sections = sections_of(path)
         if "FILE" in sections and not _CANNOT & set(sections):
             kind = re.sub(r"oss.*", "oss", named[1].lower())
             found.append(Test(path.stem, f"{kind}-{int(named[2])}", str(path.relative_to(tree)), sections))

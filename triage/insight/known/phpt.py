@@ -45,8 +45,7 @@ class Test:
     @property
     def settings(self) -> tuple[str, ...]:
         """Its own ini settings as `name=value`."""
-        lines = self.sections.get("INI", "").replace("{PWD}", str(self.path.parent)).splitlines()
-        return tuple(re.sub(r"\s*=\s*", "=", line.strip(), count=1) for line in lines if "=" in line)
+        return settings_of(self.sections, str(self.path.parent))
 
     @property
     def extensions(self) -> tuple[str, ...]:
@@ -56,8 +55,24 @@ class Test:
     @property
     def environment(self) -> dict[str, str]:
         """Variables it asks for."""
-        pairs = (line.split("=", 1) for line in self.sections.get("ENV", "").splitlines() if "=" in line)
-        return {pair[0]: pair[1] for pair in pairs}
+        return environment_of(self.sections)
+
+
+def sections_of(path: Path) -> dict[str, str]:
+    """The sections of a test's file by name, without their marks."""
+    parts = _SECTION.split(path.read_text("utf-8", "surrogateescape"))
+    return dict(zip(parts[1::2], (part.lstrip("\n") for part in parts[2::2]), strict=False))
+
+
+def settings_of(sections: Mapping[str, str], folder: str) -> tuple[str, ...]:
+    """A test's own ini settings as `name=value`; `folder` is where the test lies."""
+    lines = sections.get("INI", "").replace("{PWD}", folder).splitlines()
+    return tuple(re.sub(r"\s*=\s*", "=", line.strip(), count=1) for line in lines if "=" in line)
+
+
+def environment_of(sections: Mapping[str, str]) -> dict[str, str]:
+    """Variables a test asks for."""
+    return dict(line.split("=", 1) for line in sections.get("ENV", "").splitlines() if "=" in line)
 
 
 def read(path: Path) -> Test | None:
@@ -65,8 +80,7 @@ def read(path: Path) -> Test | None:
     named = _NAME.match(path.stem)
     if named is None or path.stat().st_size > _MOST:
         return None
-    parts = _SECTION.split(path.read_text("utf-8", "surrogateescape"))
-    sections = dict(zip(parts[1::2], (part.lstrip("\n") for part in parts[2::2]), strict=False))
+    sections = sections_of(path)
     if "FILE" not in sections or _NEED_MORE & set(sections):
         return None
     return Test(int(named[1]), path, sections)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from triage.corefile import CoreFile
 from triage.corefile.modules import MappedModule
+from triage.runtimes.first import first_read
 from triage.runtimes.layout import Layout, known, load
 from triage.runtimes.perl.values import Values
 from triage.symbols import Finder
@@ -36,14 +37,7 @@ def find_perl(core: CoreFile, finder: Finder) -> Perl | str | None:
     candidates.sort(key=lambda module: ".so" not in module.path)
     if core.executable is not None and core.executable not in candidates:
         candidates.append(core.executable)
-    reasons = []
-    for module in candidates:
-        found = _in_module(core, finder, module)
-        if isinstance(found, Perl):
-            return found
-        if found:
-            reasons.append(found)
-    return reasons[0] if reasons else None
+    return first_read(_in_module(core, finder, module) for module in candidates)
 
 
 def _in_module(core: CoreFile, finder: Finder, module: MappedModule) -> Perl | str | None:

@@ -133,6 +133,9 @@ class PhpProcess:
 
         `at` is the present time in seconds since 1970.
         """
+        return replace(self._configured(), worker=worker(self._core, at_crash=at))
+
+    def _configured(self) -> Runtime:
         reader, php = self._reader, self._php
         return Runtime(
             name=self.name,
@@ -144,7 +147,6 @@ class PhpProcess:
             extensions={extension.name: extension.version for extension in php.extensions},
             options=self._options(),
             extension_files=modules.files(self._core, php),
-            worker=worker(self._core, at_crash=at),
         )
 
     def stack(self) -> Walk:
@@ -272,21 +274,15 @@ class PhpProcess:
     def _runtime(self, walk: Walk, jit: tuple[tuple[int, int], ...]) -> Runtime:
         reader, php = self._reader, self._php
         main = walk.frames[-1].file if walk.frames else None
-        return Runtime(
-            name=self.name,
-            version=php.version,
-            sapi=facts.sapi(reader, php),
-            debug=php.debug,
-            zts=php.zts,
-            script=facts.script(reader, php) or main,
+        own = self._configured()
+        return replace(
+            own,
+            script=own.script or main,
             request=facts.request(reader, php),
-            extensions={extension.name: extension.version for extension in php.extensions},
-            options=self._options(),
             memory=facts.memory(reader, php, self._shape),
             last_error=facts.last_error(reader, php),
             exception=facts.exception(reader, php),
             jit=bool(jit),
-            extension_files=modules.files(self._core, php),
             mismatched=modules.mismatched(reader, php),
         )
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from triage.errors import EnvironmentLacks, InputError
+from triage.errors import InputError
+from triage.runtimes.donor import compile_source
 from triage.runtimes.php.measure import Measured, hand_kept, measure, wanted_constants, wanted_structures
 from triage.symbols.dwarf import DebugTypes
 
-_SECONDS = 120
-_FLAGS = ("-g", "-gdwarf-4", "-fno-eliminate-unused-debug-types", "-w", "-D_GNU_SOURCE", "-include", "signal.h")
+_FLAGS = ("-include", "signal.h")
 # What `configure --enable-zts` puts into php_config.h on Linux.
 _ZTS = ("-DZTS=1", "-DPTHREADS=1", "-DZEND_MAX_EXECUTION_TIMERS=1")
 _OPCODE = re.compile(r"^#define (ZEND_(?!VM_)\w+)\s+(\d+)\s*$", re.MULTILINE)
@@ -80,16 +79,8 @@ def compile_types(
         InputError: `not-headers`, when it does not compile.
     """
     folders = [f"-I{headers / name}" for name in (".", "main", "Zend", "TSRM")]
-    command = [*compiler, *_FLAGS, *(_ZTS if zts else ()), *folders, *output, "-x", "c", "-", "-o", str(target)]
-    try:
-        done = subprocess.run(command, input=source(), capture_output=True, text=True, timeout=_SECONDS, check=False)
-    except FileNotFoundError as error:
-        raise EnvironmentLacks(
-            f"{compiler[0]} is not installed", help="As root: apt install gcc libc6-dev"
-        ) from error
-    if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
-        raise InputError("not-headers", f"{headers} cannot be compiled: {' / '.join(lines[:2])}")
+    flags = [*_FLAGS, *(_ZTS if zts else ()), *folders]
+    compile_source(source(), target, flags, compiler, what=str(headers), output=output)
 
 
 def source() -> str:

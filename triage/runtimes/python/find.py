@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from triage.corefile import CoreFile
 from triage.corefile.elf import PF_W
 from triage.corefile.modules import MappedModule
+from triage.runtimes.first import first_read
 from triage.runtimes.layout import Layout, known, load
 from triage.runtimes.python.objects import Objects
 from triage.runtimes.python.offsets import own_offsets
@@ -47,14 +48,7 @@ def find_python(core: CoreFile, finder: Finder, *, without: frozenset[str] = fro
 
     `without` leaves out means of finding: `symbols`, `cookie`, `search`.
     """
-    reasons = []
-    for module in _candidates(core):
-        found = _Search(core, finder, module, without).run()
-        if isinstance(found, Python):
-            return found
-        if found:
-            reasons.append(found)
-    return reasons[0] if reasons else None
+    return first_read(_Search(core, finder, module, without).run() for module in _candidates(core))
 
 
 def _candidates(core: CoreFile) -> list[MappedModule]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from triage.corefile import CoreFile
 from triage.corefile.elf import PF_W
 from triage.corefile.modules import MappedModule
+from triage.runtimes.first import first_read
 from triage.runtimes.layout import Layout, known, load
 from triage.runtimes.ruby.values import Values
 from triage.symbols import Finder
@@ -39,14 +40,7 @@ def find_ruby(core: CoreFile, finder: Finder) -> Ruby | str | None:
     """Ruby in this core; `None` when there is none; a sentence when there is but it cannot be read."""
     candidates = [module for module in core.modules if _LOOKS_LIKE_RUBY.search(module.path)]
     candidates.sort(key=lambda module: ".so" not in module.path)
-    reasons = []
-    for module in candidates:
-        found = _in_module(core, finder, module)
-        if isinstance(found, Ruby):
-            return found
-        if found:
-            reasons.append(found)
-    return reasons[0] if reasons else None
+    return first_read(_in_module(core, finder, module) for module in candidates)
 
 
 def _in_module(core: CoreFile, finder: Finder, module: MappedModule) -> Ruby | str | None:

@@ -1,0 +1,20 @@
+"""What GDB is to open for a core: its program, the proven files, and where debug information lies."""
+
+from __future__ import annotations
+
+from triage.corefile import CoreFile
+from triage.gdb.session import Target
+from triage.symbols import Finder
+from triage.symbols.proven import debug_files, proven_files
+
+
+def target_of(core: CoreFile, finder: Finder) -> Target:
+    """The target for an open core, all of its libraries included."""
+    program = finder.locate(core.executable).file if core.executable else None
+    return Target(
+        core=core.path,
+        executable=program.path if program else None,
+        files=proven_files(core, finder),
+        debug_dirs=finder.debug_dirs,
+        debug_files=debug_files(core, finder),
+    )
