@@ -18,6 +18,22 @@ def from_epoch(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def told(seconds: float | None) -> datetime | None:
+    """The same for a number that a core or a file tells; `None` for what is no time between the years 1 and 9999."""
+    try:
+        return None if seconds is None else from_epoch(seconds)
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
+def written(text: str, form: str) -> datetime | None:
+    """A time in this machine's zone that somebody wrote down, as strptime reads it; `None` for what is none."""
+    try:
+        return datetime.strptime(text, form).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
 def iso(moment: datetime) -> str:
     """ISO 8601 with whole seconds and a trailing Z."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -44,6 +44,11 @@ def from_bytes(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
+def number(text: str) -> int | None:
+    """A whole number that a file tells in ASCII digits; `None` for what is none or fits no database (10^18)."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
 def size(count: int) -> str:
     """A byte count for people: `7.1 MB`."""
     value = float(count)

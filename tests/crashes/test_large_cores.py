@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.targets import Whole
+from tests.fuzz.targets.whole import Whole
 from tests.unit import makecore
 from tests.unit.makecore import HEAP, PAGE, STACK, Core, Load, good
 

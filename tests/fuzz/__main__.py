@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from tests.fuzz.run import run, save, table
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.targets import ON_REQUEST, TARGETS
 
 
 def main() -> int:
@@ -19,13 +19,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=1, help="another number, other inputs")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--target", action="append", choices=list(TARGETS), help="default: all but gdb")
+    parser.add_argument(
+        "--target", action="append", choices=list(TARGETS), help=f"default: all but {', '.join(ON_REQUEST)}"
+    )
     parser.add_argument("--json", type=Path, help="write figures and failures here")
     parser.add_argument("--replay", metavar="TARGET:NUMBER", help="one input again, with its traceback")
     chosen = parser.parse_args()
     if chosen.replay:
         return replay(chosen.replay)
-    names = chosen.target or [name for name in TARGETS if name != "gdb"]
+    names = chosen.target or [name for name in TARGETS if name not in ON_REQUEST]
     tallies = run(names, chosen.seed, chosen.seconds, chosen.workers)
     for tally in tallies.values():
         for failure in tally.failures:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,27 +93,47 @@ def test_no_script_runs_and_no_server_is_asked(
 
 
 def linked(trap: Trap, folder: Path, name: str) -> Trap:
-    """The program with a .gnu_debuglink to `name`, which is a FIFO when it has no slash; the core names it."""
+    """The program without debug information and with a .gnu_debuglink to `name`; the core names it."""
     program = folder / "prog"
     shutil.copy2(trap.program, program)
     subprocess.run(["strip", "-g", program], check=True)
-    decoy = folder / Path(name).name
+    decoy = folder / ("d" * len(name))
     decoy.write_bytes(b"debug")
     subprocess.run(["objcopy", f"--add-gnu-debuglink={decoy}", program], check=True)
     decoy.unlink()
-    if "/" in name:
-        length = len(decoy.name)
-        assert len(name) == length or name
-        raw = program.read_bytes()
-        program.write_bytes(raw.replace(decoy.name.encode().ljust(length), name.encode()[:length]))
-    else:
-        os.mkfifo(decoy)
+    raw = program.read_bytes()
+    assert raw.count(decoy.name.encode() + b"\0") == 1
+    program.write_bytes(raw.replace(decoy.name.encode(), name.encode()))
     return replace(trap, program=program)
 
 
-def test_a_debuglink_to_a_fifo_hangs_nobody(trap: Trap, level: Level, tmp_path: Path) -> None:
-    """Confined, GDB does not see it; with limits only it hangs, and is ended."""
-    hooked = linked(trap, tmp_path, "prog.debug")
+def fifo_link(trap: Trap, folder: Path) -> Trap:
+    """A debuglink to a FIFO beside the program: whoever opens it waits for ever."""
+    os.mkfifo(folder / "prog.debug")
+    return linked(trap, folder, "prog.debug")
+
+
+def endless_link(trap: Trap, folder: Path) -> Trap:
+    """A debuglink out of the folder to a file without end, whose checksum is never done."""
+    return linked(trap, folder, "../" * 16 + "dev/zero")
+
+
+def fifo_altlink(trap: Trap, folder: Path) -> Trap:
+    """A FIFO where the debug information that several programs share (dwz) is said to be."""
+    os.mkfifo(folder / "shared.debug")
+    program, link = folder / "prog", folder / "link"
+    shutil.copy2(trap.program, program)
+    link.write_bytes(f"{folder / 'shared.debug'}".encode() + b"\0" + bytes(range(20)))
+    subprocess.run(["objcopy", "--add-section", f".gnu_debugaltlink={link}", program], check=True)
+    return replace(trap, program=program)
+
+
+@pytest.mark.parametrize("hook", [fifo_link, endless_link, fifo_altlink])
+def test_a_link_to_debug_information_that_never_ends_hangs_nobody(
+    trap: Trap, level: Level, tmp_path: Path, hook: Callable[[Trap, Path], Trap]
+) -> None:
+    """Confined, GDB does not see where it leads; with limits only it hangs, and is ended."""
+    hooked = hook(trap, tmp_path)
     begun = time.monotonic()
     with GdbSession(find_gdb(), replace(Limits(), gdb_seconds=40 if level is not Level.LIMITS else 4)) as session:
         if level is Level.LIMITS:

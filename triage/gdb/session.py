@@ -305,7 +305,7 @@ class GdbSession:
         printed = self._command(f'-interpreter-exec console "{command} {packed}"', seconds)
         for line in printed.splitlines():
             if line.startswith(MARKER):
-                answer: dict[str, Any] = json.loads(line[len(MARKER) :])
+                answer = _parsed(line[len(MARKER) :])
                 if "error" in answer:
                     raise GdbFailed(f"GDB could not read this core: {answer['error']}")
                 return answer
@@ -420,3 +420,13 @@ class GdbSession:
 
 def _reason(payload: object) -> str:
     return str(payload.get("msg", payload)) if isinstance(payload, dict) else str(payload)
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise GdbFailed("GDB's answer was cut off or damaged") from error
+    if not isinstance(answer, dict):
+        raise GdbFailed("GDB's answer was cut off or damaged")
+    return answer

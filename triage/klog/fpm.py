@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from triage import clock
+
 _LINE = re.compile(
     r"\[(?P<time>\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d)(?:\.\d+)?\] WARNING: (?:.*?\[pool (?P<pool>[^\]]+)\] )?"
-    r"child (?P<pid>\d+) exited on signal (?P<signal>\d+) \((?P<name>SIG\w+)(?P<dumped> - core dumped)?\)"
-    r"(?: after (?P<age>[\d.]+) seconds from start)?"
+    r"child (?P<pid>\d{1,10}) exited on signal (?P<signal>\d{1,3}) \((?P<name>SIG\w+)(?P<dumped> - core dumped)?\)"
+    r"(?: after (?P<age>\d{1,12}(?:\.\d{1,9})?) seconds from start)?"
 )
 
 
@@ -33,8 +35,11 @@ def exits(lines: Iterable[str]) -> Iterator[FpmExit]:
         found = _LINE.search(line)
         if found is None or found["name"] in ("SIGTERM", "SIGKILL", "SIGQUIT"):
             continue  # somebody stopped it
+        time = clock.written(found["time"], "%d-%b-%Y %H:%M:%S")
+        if time is None:
+            continue
         yield FpmExit(
-            time=datetime.strptime(found["time"], "%d-%b-%Y %H:%M:%S").astimezone(),
+            time=time,
             pool=found["pool"],
             pid=int(found["pid"]),
             signal=int(found["signal"]),

@@ -16,14 +16,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-_WHERE = r"(?: in (?P<module>.+?)\[(?:(?P<offset>[0-9a-f]+),)?(?P<base>[0-9a-f]+)\+(?P<size>[0-9a-f]+)\])?"
+_WHERE = (
+    r"(?: in (?P<module>.+?)\[(?:(?P<offset>[0-9a-f]{1,16}),)?(?P<base>[0-9a-f]{1,16})\+(?P<size>[0-9a-f]{1,16})\])?"
+)
 _SEGFAULT = re.compile(
-    r"(?P<name>.{1,64})\[(?P<pid>\d+)\]: segfault at (?P<address>[0-9a-f]+) ip (?P<ip>[0-9a-f]+) "
-    r"sp (?P<sp>[0-9a-f]+) error (?P<error>[0-9a-f]+)" + _WHERE
+    r"(?P<name>.{1,64})\[(?P<pid>\d{1,10})\]: segfault at (?P<address>[0-9a-f]{1,16}) ip (?P<ip>[0-9a-f]{1,16}) "
+    r"sp (?P<sp>[0-9a-f]{1,16}) error (?P<error>[0-9a-f]{1,16})" + _WHERE
 )
 _TRAP = re.compile(
-    r"traps: (?P<name>.{1,64})\[(?P<pid>\d+)\] (?P<what>(?:trap )?[a-z][a-z0-9 ]*?) ?ip:(?P<ip>[0-9a-f]+) "
-    r"sp:(?P<sp>[0-9a-f]+) error:(?P<error>[0-9a-f]+)" + _WHERE
+    r"traps: (?P<name>.{1,64})\[(?P<pid>\d{1,10})\] (?P<what>(?:trap )?[a-z][a-z0-9 ]*?) ?ip:(?P<ip>[0-9a-f]{1,16}) "
+    r"sp:(?P<sp>[0-9a-f]{1,16}) error:(?P<error>[0-9a-f]{1,16})" + _WHERE
 )
 _CODE = re.compile(r"Code: ((?:Bad RIP value|(?:[0-9a-f]{2}|<[0-9a-f]{2}>| |\?\?)+))")
 _TRAPS = {

@@ -21,12 +21,13 @@ from triage.corefile.sources.journal import Journal
 from triage.errors import InputError
 from triage.klog.fpm import FpmExit, exits
 from triage.klog.kernel import KernelFault, faults
+from triage.text import number
 
 _HEAD, _LONGEST = 1 << 16, 1 << 16
 _SIGNS = re.compile(
     rb"segfault at [0-9a-f]+ ip |traps: .{1,64}\[\d+\] |exited on signal \d+ \(SIG|kernel: \[?|fpm is running"
 )
-_UPTIME = re.compile(r"^(?:<\d+>)?\[\s*(\d+\.\d+)\] (.*)")
+_UPTIME = re.compile(r"^(?:<\d+>)?\[\s*(\d{1,12}\.\d{1,9})\] (.*)")
 _DMESG = re.compile(r"^\[([A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})\] (.*)")
 _ISO = re.compile(r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?) (\S+) kernel: (.*)")
 _SYSLOG = re.compile(r"^([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) (\S+) kernel: (.*)")
@@ -68,7 +69,7 @@ def read_kernel(journal: Journal | None = None) -> Said:
     if entries:
         rows = [
             (
-                clock.from_epoch(int(entry.get("__REALTIME_TIMESTAMP", "0")) / 1e6),
+                clock.told((number(entry.get("__REALTIME_TIMESTAMP", "")) or 0) / 1e6),
                 entry.get("_HOSTNAME"),
                 entry.get("MESSAGE", ""),
             )
@@ -122,7 +123,7 @@ def _stamped(line: str, changed: float) -> tuple[datetime | None, str | None, st
             return read(found[1]), found[2], _STAMP.sub("", found[3])
     found = _DMESG.match(line)
     if found:
-        return datetime.strptime(found[1], "%a %b %d %H:%M:%S %Y").astimezone(UTC), None, found[2]
+        return clock.written(found[1], "%a %b %d %H:%M:%S %Y"), None, found[2]
     found = _UPTIME.match(line)
     if found:
         return _since_boot(float(found[1])), None, found[2]
@@ -131,21 +132,17 @@ def _stamped(line: str, changed: float) -> tuple[datetime | None, str | None, st
 
 def _iso(text: str) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text.replace(",", "."))
-    except ValueError:
+        return datetime.fromisoformat(text.replace(",", ".")).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.astimezone(UTC)
 
 
 def _syslog(text: str, changed: float) -> datetime | None:
     """Without a year: the last such day before the file was changed."""
-    year = clock.from_epoch(changed).year
-    for candidate in (year, year - 1):
-        try:
-            moment = datetime.strptime(f"{candidate} {text}", "%Y %b %d %H:%M:%S").astimezone(UTC)
-        except ValueError:
-            continue  # the 29th of February
-        if moment <= clock.from_epoch(changed) + timedelta(days=1):
+    before = (clock.told(changed) or clock.now()) + timedelta(days=1)
+    for candidate in (before.year, before.year - 1):
+        moment = clock.written(f"{candidate} {text}", "%Y %b %d %H:%M:%S")  # none: the 29th of February
+        if moment is not None and moment <= before:
             return moment
     return None
 
@@ -154,5 +151,5 @@ def _since_boot(seconds: float) -> datetime | None:
     """True for the running kernel only: a log of another boot has other stamps as well, or none that can be told."""
     with suppress(OSError, ValueError, IndexError):
         boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
-        return clock.from_epoch(int(boot.split()[1]) + seconds)
+        return clock.told(int(boot.split()[1]) + seconds)
     return None

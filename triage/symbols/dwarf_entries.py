@@ -5,14 +5,19 @@ An entry is pyelftools' `DIE`; it has no types of its own, so it is `Any` here.
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Iterator
 from typing import Any
 
 from elftools.common.exceptions import DWARFError, ELFError
+from elftools.construct import ConstructError
 
 # What pyelftools raises on damaged input, besides its own two.
-DAMAGE = (ELFError, DWARFError, ValueError, LookupError, AttributeError, TypeError, AssertionError, zlib.error)
+DAMAGE = (
+    ELFError, DWARFError, ConstructError, ValueError, LookupError, AttributeError, TypeError, AssertionError,
+    OverflowError, RecursionError, struct.error, zlib.error,
+)  # fmt: skip
 
 RECORDS = ("DW_TAG_structure_type", "DW_TAG_union_type")
 _LAYERS = ("DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile_type", "DW_TAG_atomic_type")

@@ -8,6 +8,7 @@ one bisection, where decoding all of `.eh_frame` takes seconds.
 from __future__ import annotations
 
 import struct
+import warnings
 from bisect import bisect_right
 from functools import cached_property
 from io import BytesIO
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import lief
-from elftools.common.exceptions import DWARFError, ELFParseError
 from elftools.dwarf.callframe import FDE, CallFrameInfo
 from elftools.dwarf.structs import DWARFStructs
 
@@ -24,9 +24,11 @@ from triage.corefile import elf
 from triage.corefile.elf import Buffer, Segment
 from triage.corefile.mapped import open_mapped
 from triage.errors import InputError
+from triage.symbols.dwarf_entries import DAMAGE
 from triage.symbols.separate import mini_debug_data
 
 lief.logging.disable()  # it would print on stderr what it dislikes about a separate debug file
+warnings.filterwarnings("ignore", message=".* is not a valid TYPE", category=RuntimeWarning)  # so would its bindings
 
 _DEBUG_SECTIONS = {".debug_info", ".zdebug_info"}
 _FUNCTION_TYPES = {lief.ELF.Symbol.TYPE.FUNC, lief.ELF.Symbol.TYPE.GNU_IFUNC, lief.ELF.Symbol.TYPE.NOTYPE}
@@ -41,7 +43,7 @@ def _decode(common: bytes, own: bytes, size: int) -> list[dict[Any, Any]]:
     try:
         entries = CallFrameInfo(BytesIO(section), len(section), 0, structs, for_eh_frame=True).get_entries()
         decoded = next(entry.get_decoded().table for entry in entries if isinstance(entry, FDE))
-    except (ELFParseError, DWARFError, StopIteration, KeyError, AssertionError, ValueError):
+    except (*DAMAGE, StopIteration):
         return []  # a form this decoder does not know: then there are no rows, and nothing is unwound by them
     return list(decoded)
 

@@ -14,7 +14,7 @@ from triage import clock
 from triage.corefile.sources.systemd import container_of
 from triage.errors import InputError
 from triage.model import Origin
-from triage.text import from_bytes
+from triage.text import from_bytes, number
 
 _MARKS = ("time", "uid", "executable")
 _MARK = "analyzer", "type"
@@ -58,10 +58,11 @@ def missing(path: Path) -> InputError | None:
 
 def _origin(folder: Path) -> Origin:
     stamp, user, pid, count = (_number(folder / name) for name in ("time", "uid", "pid", "count"))
+    time = clock.told(stamp)
     return Origin(
         kind="abrt",
-        time=clock.from_epoch(stamp) if stamp is not None else None,
-        time_from="report" if stamp is not None else None,
+        time=time,
+        time_from="report" if time else None,
         host=_text(folder / "hostname"),
         pid=pid if pid is not None else _number(folder / "global_pid"),
         user=user,
@@ -84,4 +85,4 @@ def _text(path: Path) -> str | None:
 
 def _number(path: Path) -> int | None:
     text = _text(path)
-    return int(text) if text is not None and re.fullmatch(r"\d{1,12}", text) else None
+    return None if text is None else number(text)

@@ -13,13 +13,13 @@ import io
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import BinaryIO, cast
 
+from triage import clock
 from triage.corefile.sources import streams
 from triage.errors import InputError
 from triage.model import Origin
-from triage.text import from_bytes
+from triage.text import from_bytes, number
 
 _BEGINNING = b"ProblemType:"
 _CORE = b"CoreDump"
@@ -78,27 +78,18 @@ def _without_core(facts: Mapping[bytes, str]) -> InputError:
 
 def _origin(facts: Mapping[bytes, str]) -> Origin:
     status = dict(_ONE.findall(facts.get(b"ProcStatus", "")))
-    counter = facts.get(b"CrashCounter", "")
-    died = _date(facts.get(b"Date", ""))
+    died = clock.written(facts.get(b"Date", ""), "%a %b %d %H:%M:%S %Y")
     return Origin(
         kind="apport",
         time=died,
         time_from="report" if died else None,
-        pid=int(status["Pid"]) if "Pid" in status else None,
-        user=int(status["Uid"]) if "Uid" in status else None,
+        pid=number(status.get("Pid", "")),
+        user=number(status.get("Uid", "")),
         executable=facts.get(b"InterpreterPath") or facts.get(b"ExecutablePath"),
         arguments=_words(facts.get(b"ProcCmdline", "")),
         package=facts.get(b"Package") or None,
-        occurrences=int(counter) if counter.isdigit() else None,
+        occurrences=number(facts.get(b"CrashCounter", "")),
     )
-
-
-def _date(text: str) -> datetime | None:
-    """`Tue Nov 24 18:43:00 2026`, in the time zone of the machine."""
-    try:
-        return datetime.strptime(text, "%a %b %d %H:%M:%S %Y").astimezone(UTC)
-    except ValueError:
-        return None
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ SUFFIX = ".triage.json"
 STATE = ".state"
 """The folder in which it counts."""
 _LONGEST = 4 << 20
+_NO_NUMBER = 1 << 40
+"""No process or user has it, and not every database could keep what is larger."""
 
 
 def sidecar(core: Path) -> Path:
@@ -41,7 +43,7 @@ def read(path: Path) -> Mapping[str, Any] | None:
     with os.fdopen(descriptor, "rb") as stream:
         try:
             facts = json.loads(stream.read(_LONGEST))
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     return facts if isinstance(facts, dict) and facts.get("format") == FORMAT else None
 
@@ -49,11 +51,12 @@ def read(path: Path) -> Mapping[str, Any] | None:
 def origin(facts: Mapping[str, Any]) -> Origin:
     """The same as a record."""
     stamp = facts.get("time")
+    time = clock.told(stamp) if isinstance(stamp, int | float) else None
     arguments = facts.get("arguments")
     return Origin(
         kind="collect",
-        time=clock.from_epoch(stamp) if isinstance(stamp, int | float) else None,
-        time_from="kernel" if isinstance(stamp, int | float) else None,
+        time=time,
+        time_from="kernel" if time else None,
         host=_text(facts, "host"),
         pid=_number(facts, "pid"),
         user=_number(facts, "user"),
@@ -71,4 +74,4 @@ def _text(facts: Mapping[str, Any], name: str) -> str | None:
 
 def _number(facts: Mapping[str, Any], name: str) -> int | None:
     value = facts.get(name)
-    return value if isinstance(value, int) else None
+    return value if isinstance(value, int) and abs(value) < _NO_NUMBER else None

@@ -58,8 +58,8 @@ class Journal:
 def _entry(line: bytes) -> Mapping[str, str]:
     try:
         raw = json.loads(line)
-    except ValueError:
-        return {}  # cut off
+    except (ValueError, RecursionError):
+        return {}  # cut off, or nested beyond all reason
     return {name: _text(value) for name, value in raw.items()} if isinstance(raw, dict) else {}
 
 

@@ -152,4 +152,5 @@ def _told(path: Path, descriptor: int, journal: Journal) -> Origin:
     changed = status.st_mtime
     if hint is not None and changed - 3650 * _DAY < int(hint[1]) <= changed + _DAY:
         return replace(found, time=clock.from_epoch(int(hint[1])), time_from="name")
-    return replace(found, time=clock.from_epoch(changed), time_from="mtime")
+    time = clock.told(changed)  # some file systems keep times that no calendar has
+    return replace(found, time=time, time_from="mtime" if time else None)

@@ -103,7 +103,7 @@ def _core(content: IO[bytes], target: Path, bounds: Bounds) -> str | None:
 def _json(content: IO[bytes]) -> Mapping[str, Any]:
     try:
         found = json.loads(content.read(_LARGEST_JSON))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError("damaged", f"a damaged pack: {error}") from error
     return found if isinstance(found, dict) else {}
 

@@ -15,9 +15,11 @@ from dataclasses import replace
 from triage import clock
 from triage.corefile.sources.journal import Journal
 from triage.model import Origin
-from triage.text import from_bytes
+from triage.text import from_bytes, number
 
-_NAME = re.compile(r"core\.(?P<comm>.+)\.(?P<user>\d+)\.[0-9a-f]{32}\.(?P<pid>\d+)\.(?P<time>\d{15,17})(\.\w+)?")
+_NAME = re.compile(
+    r"core\.(?P<comm>.+)\.(?P<user>\d{1,10})\.[0-9a-f]{32}\.(?P<pid>\d{1,10})\.(?P<time>\d{15,17})(\.\w+)?"
+)
 _CONTAINER = re.compile(r"(?:^|[/:-])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
 _MICROSECONDS = 1e6
 
@@ -51,11 +53,12 @@ def _attributes(descriptor: int) -> Mapping[str, str]:
 
 
 def _with_attributes(origin: Origin, attributes: Mapping[str, str]) -> Origin:
-    stamp = attributes.get("timestamp", "")
+    stamp = number(attributes.get("timestamp", ""))
+    time = None if stamp is None else clock.told(stamp / _MICROSECONDS)
     return replace(
         origin,
-        time=clock.from_epoch(int(stamp) / _MICROSECONDS) if stamp.isdigit() else origin.time,
-        time_from="attribute" if stamp.isdigit() else origin.time_from,
+        time=time or origin.time,
+        time_from="attribute" if time else origin.time_from,
         host=attributes.get("hostname") or origin.host,
         executable=attributes.get("exe") or origin.executable,
     )

@@ -6,11 +6,10 @@ import gzip
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from triage import lists
+from triage import clock, lists
 from triage.model import Change
 
 _LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (upgrade|install|remove|purge) (\S+?)(?::\S+)? (\S+) (\S+)$")
@@ -42,9 +41,9 @@ def _rows(log: Path) -> Iterator[tuple[float, str, str | None, str | None]]:
             continue  # rotated away or cut off; the others still tell
         for line in text.splitlines():
             found = _LINE.match(line)
-            if found is not None:
-                time = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").astimezone().timestamp()
-                yield time, found[3], _version(found[4]), _version(found[5])
+            time = None if found is None else clock.written(found[1], "%Y-%m-%d %H:%M:%S")
+            if found is not None and time is not None:
+                yield time.timestamp(), found[3], _version(found[4]), _version(found[5])
 
 
 def _unpacked(raw: BinaryIO, path: Path) -> gzip.GzipFile | BinaryIO:

@@ -6,13 +6,13 @@ import re
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
+from triage import clock
 from triage.insight.changes.packages import package_changes
 from triage.model import Change, Snapshot
-from triage.text import clean
+from triage.text import clean, number
 
 _READY = re.compile(r"\[(\d\d-\w{3}-\d{4} \d\d:\d\d:\d\d)\] NOTICE: (?:ready to handle|Reloading|using inherited)")
 _SECONDS = 20
@@ -67,11 +67,10 @@ def _restarts(host: str, root: Path) -> Iterator[Change]:
         except OSError:
             continue  # not readable for this user
         for found in _READY.finditer(text):
-            try:
-                time = datetime.strptime(found[1], "%d-%b-%Y %H:%M:%S").astimezone().timestamp()
-            except ValueError:
+            time = clock.written(found[1], "%d-%b-%Y %H:%M:%S")
+            if time is None:
                 continue
-            yield Change(time=time, kind="restart", what=f"php-fpm started or reloaded ({path.name})",
+            yield Change(time=time.timestamp(), kind="restart", what=f"php-fpm started or reloaded ({path.name})",
                          source=f"/var/log/{path.name}", host=host)  # fmt: skip
 
 
@@ -121,8 +120,9 @@ def _tags(host: str, project: Path) -> Iterator[Change]:
     for line in _git(project, "for-each-ref", "--sort=-creatordate", "--count=100",
                      "--format=%(creatordate:unix)%09%(refname:short)", "refs/tags"):  # fmt: skip
         at, _, tag = line.partition("\t")
-        if at.isdigit():
-            yield Change(time=float(at), kind="deploy", what=f"{project}: tag {clean(tag, limit=80)}",
+        time = clock.told(number(at))
+        if time is not None:
+            yield Change(time=time.timestamp(), kind="deploy", what=f"{project}: tag {clean(tag, limit=80)}",
                          source="git tag", host=host, paths=(str(project),))  # fmt: skip
 
 
