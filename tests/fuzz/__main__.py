@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.fuzz.coverage import lead
 from tests.fuzz.run import run, save, table
 from tests.fuzz.targets import ON_REQUEST, TARGETS
 
@@ -24,7 +25,11 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path, help="write figures and failures here")
     parser.add_argument("--replay", metavar="TARGET:NUMBER", help="one input again, with its traceback")
+    parser.add_argument("--coverage", metavar="TARGET", help="a parser's inputs led by the lines they reach")
+    parser.add_argument("--keep", type=Path, default=Path("fuzz-kept"), help="where --coverage leaves what broke")
     chosen = parser.parse_args()
+    if chosen.coverage:
+        return lead(chosen.coverage, int(chosen.seconds), chosen.keep)
     if chosen.replay:
         return replay(chosen.replay)
     names = chosen.target or [name for name in TARGETS if name not in ON_REQUEST]

@@ -85,7 +85,7 @@ def _origin(facts: Mapping[bytes, str]) -> Origin:
         time_from="report" if died else None,
         pid=number(status.get("Pid", "")),
         user=number(status.get("Uid", "")),
-        executable=facts.get(b"InterpreterPath") or facts.get(b"ExecutablePath"),
+        executable=facts.get(b"InterpreterPath") or facts.get(b"ExecutablePath") or None,
         arguments=_words(facts.get(b"ProcCmdline", "")),
         package=facts.get(b"Package") or None,
         occurrences=number(facts.get(b"CrashCounter", "")),
