@@ -275,6 +275,20 @@ def test_a_copy_that_arrives_piece_by_piece(core: Path, pipeline: Pipeline, tmp_
     assert _crash(pipeline.triage(path)).warnings[0].startswith("the core is cut off")
 
 
+def test_the_clock_was_set_back_since_a_core_was_written(core: Path, pipeline: Pipeline, tmp_path: Path) -> None:
+    """It is from the future then, and yet nobody is writing it: whole or cut off, it is triaged."""
+    whole, cut = tmp_path / "core.1", tmp_path / "core.2"
+    whole.write_bytes(core.read_bytes())
+    cut.write_bytes(core.read_bytes()[:1_000_000])
+    later = int(time.time()) + 86_400
+    for path in (whole, cut):
+        os.utime(path, (later, later))
+    crash = _crash(pipeline.triage(whole))
+    assert crash.time is not None
+    assert (crash.time.timestamp(), crash.origin and crash.origin.time_from) == (later, "mtime")
+    assert _crash(pipeline.triage(cut)).warnings[0].startswith("the core is cut off")
+
+
 @_needs_root
 def test_folders_everybody_can_write_to(core: Path, tmp_path: Path) -> None:
     """Links and strangers' files are named and not read there; services' and root's own are."""

@@ -107,6 +107,20 @@ def test_missed_slots_are_caught_up(machine: Machine) -> None:
     assert machine.news("--new-only") == {"new": ["b", "c"]}
 
 
+def test_a_clock_set_back_loses_nothing_and_tells_nothing_twice(machine: Machine) -> None:
+    machine.crash("a", NOW)
+    assert machine.news("--new-only", at=NOW) == {"new": ["a"]}
+    back = NOW - 3 * DAY  # somebody corrects the clock: crashes come in "before" what was told last
+    machine.crash("b", back)
+    machine.crash("c", back + timedelta(hours=1))
+    assert machine.news("--new-only", at=back + timedelta(hours=2)) == {"new": ["b", "c"]}
+    assert machine.news("--new-only", at=back + timedelta(hours=3)) == {}
+    machine.crash("d", back + timedelta(hours=4))
+    assert machine.news("--new-only", at=back + timedelta(hours=5)) == {"new": ["d"]}
+    machine.crash("e", NOW + DAY)  # and time has caught up
+    assert machine.news("--new-only", at=NOW + 2 * DAY) == {"new": ["e"]}
+
+
 def test_a_regression_is_a_crash_after_the_fix_on_that_host(machine: Machine) -> None:
     for days in (9, 8):
         machine.crash("a", NOW - days * DAY, host="web1")

@@ -69,7 +69,7 @@ def command(
     with chosen.open_store() as store, ExitStack() as held:
         if follows:
             held.enter_context(store.lock(f"{_LOCK}-{name}"))
-        until = clock.now()
+        until = store.moment() if follows else clock.now()
         last = store.last_report(name) if follows else None
         begin = (last.covered if last else None) if follows else _begin(since, until)
         news = gather(store, begin, until)

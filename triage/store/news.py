@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -16,6 +16,7 @@ from triage.store.columns import digest, spell
 from triage.store.tables import arrivals, clusters, crashes, inputs, reports
 
 _BATCH = 500
+_TICK = timedelta(microseconds=1)
 _CRASH, _INPUT = "crash:", "input:"
 
 
@@ -40,8 +41,20 @@ def arrive(connection: Connection, outcome: Outcome) -> None:
     """Note the first time an outcome comes in. A later time changes nothing."""
     crash = outcome.crash
     key = f"{_CRASH}{spell(crash.id)}" if crash is not None else f"{_INPUT}{digest(outcome.core)}"
-    statement = _insert(connection, arrivals).values(key=key, at=clock.now())
+    statement = _insert(connection, arrivals).values(key=key, at=moment(connection))
     connection.execute(statement.on_conflict_do_nothing())
+
+
+def moment(connection: Connection) -> datetime:
+    """Now; just after what came in and what was reported last where the clock has been set back since.
+
+    Within a writing transaction: these wait for each other, so what is written later has a later time, and a
+    report that tells up to this moment leaves nothing out and tells nothing twice.
+    """
+    covered: datetime | None = connection.scalar(select(func.max(reports.c.covered)))
+    before = [found for found in (newest_arrival(connection), covered) if found is not None]
+    now = clock.now()
+    return max(now, *(found + _TICK for found in before)) if before else now
 
 
 def arrived(connection: Connection, since: datetime) -> Arrived:

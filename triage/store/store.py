@@ -328,6 +328,11 @@ class Store:
         with self._reading() as connection:
             return news.last_report(connection, name)
 
+    def moment(self) -> datetime:
+        """Now, or later where the clock was set back: what is stored came in before, what follows comes after."""
+        with self._writing() as connection:
+            return news.moment(connection)
+
     def reported(self, name: str, told: Reported) -> None:
         """Say up to when that series has told."""
         with self._writing() as connection:
