@@ -130,7 +130,7 @@ def test_damage_neither_hangs_nor_escapes(tmp_path: Path) -> None:
     whole = path.read_bytes()
     begin = whole.index(b"GNU C17") - 6000  # the debug sections lie around their strings
     chance = random.Random(8)
-    started, survived = time.monotonic(), 0
+    started, survived = time.process_time(), 0
     for _ in range(150):
         damaged = bytearray(whole)
         for _ in range(chance.choice((1, 4, 40))):
@@ -142,4 +142,4 @@ def test_damage_neither_hangs_nor_escapes(tmp_path: Path) -> None:
         except InputError:
             pass  # what a caller expects
     assert survived > 0
-    assert time.monotonic() - started < 60
+    assert time.process_time() - started < 60

@@ -389,10 +389,10 @@ def test_delegating_generators_stand_where_the_dummy_frame_was() -> None:
 
 def test_generators_count_towards_the_limit() -> None:
     php = PhpMemory()
-    begun = time.monotonic()
+    begun = time.process_time()
     found = walk(php, delegation(php, 300), limit=20)
     assert len(found.frames) <= 20
-    assert time.monotonic() - begun < 1
+    assert time.process_time() - begun < 1
 
 
 def test_a_function_called_without_a_frame() -> None:
