@@ -66,6 +66,8 @@ def test_the_order_is_not_a_condition() -> None:
         ("sort:size", "sort: does not know 'size'", "It takes last, first, n"),
         ("n:many", "n: needs a number, not 'many'", "For example n:>100, n:5..10"),
         ("n:9999999999999999", "n: needs a number, not '9999999999999999'", "For example"),
+        ('n:""', "n: needs a number, not ''", "For example"),
+        ('last:""', "last: needs an age or a day, not ''", "For example"),
         ("n:²", "n: needs a number, not '²'", "For example"),
         ("last:soon", "last: needs an age or a day, not 'soon'", "For example last:24h, last:7d,"),
         ("last:999999w", "last: needs an age or a day, not '999999w'", "For example"),

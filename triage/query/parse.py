@@ -124,7 +124,7 @@ def _range(key: Key, value: str, now: datetime) -> Range:
     low, dots, high = value.partition("..")
     if dots:
         return Range(_low(key, low, now) if low else None, _high(key, high, now) if high else None)
-    sign, rest = (value[0], value[1:].lstrip("=")) if value[:1] in "<>" else ("", value)
+    sign, rest = (value[0], value[1:].lstrip("=")) if value[:1] in ("<", ">") else ("", value)
     inclusive = value[1:2] == "="
     if key.kind is Kind.NUMBER:
         return _numbers(sign, _number(key, rest), inclusive)
