@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from triage.runtimes.php.heap.bins import BINS
-from triage.runtimes.php.heap.chunks import Chunks
+from triage.runtimes.php.heap.bins import BINS, CHUNK
+from triage.runtimes.php.heap.chunks import Chunks, Run
 from triage.runtimes.php.heap.shape import Shape
 
 _MASK = (1 << 64) - 1
+_BASE = ~(CHUNK - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +43,50 @@ class FreeLists:
                 self.bad.append(found)
 
     def _walk(self, number: int, head: int) -> BadLink | None:
-        address, holder, mine = head, None, set[int]()
+        mine: list[int] = []
+        found = self._follow(number, head, mine)
+        self.free.update(mine)
+        self.counts[number] = len(mine)
+        return found
+
+    def _follow(self, number: int, head: int, mine: list[int]) -> BadLink | None:
+        """Go along one list; its blocks are added to `mine`. Heaps have thousands: nothing is called for each."""
+        size, span = BINS[number].size, BINS[number].size * BINS[number].blocks
+        before, seen = self._key is None, set[int]()
+        address, holder, here = head, None, -1
+        runs, view = self._at(0)
         while address:
-            if not self.fits(address, number):
+            if address & _BASE != here:
+                here = address & _BASE
+                runs, view = self._at(here)
+            run = runs.get((address - here) >> 12)
+            if run is None or run.bin != number or (address - run.start) % size or address - run.start >= span:
                 return BadLink(number, holder, address, self.shadow(holder, number))
-            if address in mine:
+            if address in seen:
                 return BadLink(number, holder, address, self.shadow(holder, number), again=True)
-            mine.add(address)
-            self.free.add(address)
-            self.counts[number] += 1
-            link = self._chunks.word(address)
-            expected = self.shadow(address, number)
-            # The last link of a list has no shadow of its own; zero over a link that had one is damage.
-            wiped = link == 0 and expected and self.fits(expected, number)
-            if expected is not None and ((link and link != expected) or wiped):
-                return BadLink(number, address, link, expected if self._plausible(expected, number) else None)
+            seen.add(address)
+            mine.append(address)
+            link = view[(address - here) >> 3] if view is not None else self._chunks.word(address)
+            broken = None if before else self._contradicts(address, link, number)
+            if broken is not None:
+                return broken
             address, holder = link, address
+        return None
+
+    def _at(self, base: int) -> tuple[Mapping[int, Run], memoryview[int] | None]:
+        """The small runs of the chunk at `base`, and its words where they were kept."""
+        chunk = self._chunks.by_address.get(base)
+        if chunk is None:
+            return {}, None
+        return chunk.runs, memoryview(chunk.data).cast("Q") if chunk.data is not None else None
+
+    def _contradicts(self, address: int, link: int, number: int) -> BadLink | None:
+        """The link of a block against its copy."""
+        expected = self.shadow(address, number)
+        # The last link of a list has no shadow of its own; zero over a link that had one is damage.
+        wiped = link == 0 and expected and self.fits(expected, number)
+        if expected is not None and ((link and link != expected) or wiped):
+            return BadLink(number, address, link, expected if self._plausible(expected, number) else None)
         return None
 
     def fits(self, address: int, number: int) -> bool:
