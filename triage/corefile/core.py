@@ -36,6 +36,7 @@ class CoreFile:
     modules: tuple[MappedModule, ...]
     id: str
     _map: ModuleMap = field(init=False, repr=False, compare=False)
+    _said: list[tuple[str, ...]] = field(init=False, repr=False, compare=False, default_factory=list)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_map", ModuleMap(self.modules))
@@ -54,11 +55,11 @@ class CoreFile:
     @property
     def arguments(self) -> tuple[str, ...]:
         """The command line: whole from the stack, else as the kernel cut it, else empty."""
-        full = read_arguments(self.memory, self.notes.auxv)
-        if full is not None:
-            return full
-        process = self.notes.process
-        return tuple(process.arguments.split()) if process else ()
+        if not self._said:
+            full = read_arguments(self.memory, self.notes.auxv)
+            process = self.notes.process
+            self._said.append(full or (tuple(process.arguments.split()) if process and full is None else ()))
+        return self._said[0]
 
     def module_at(self, address: int) -> MappedModule | None:
         """The module that holds `address`."""

@@ -107,6 +107,12 @@ def read_segments(data: Buffer, header: Header) -> Iterator[Segment]:
             return
 
 
+def extent(data: Buffer, header: Header) -> tuple[int, int]:
+    """`(number of segments that are there, where the last of them ends in the file)`."""
+    ends = [segment[2] + segment[4] for segment in read_segments(data, header)]
+    return len(ends), max(ends, default=0)
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """One ELF note: the owner's name, its type, and its bytes."""

@@ -240,9 +240,13 @@ class ElfFile:
         data = self.contents[at : at + min(size, segment.file_size - (address - segment.address))]
         return data if len(data) == size else None
 
-    def code(self) -> list[tuple[int, int]]:
+    def code(self) -> tuple[tuple[int, int], ...]:
         """`(address, size)` of the executable parts of the file."""
-        return [(s.address, s.file_size) for s in self.segments if s.type == elf.PT_LOAD and s.flags & elf.PF_X]
+        return self._code
+
+    @cached_property
+    def _code(self) -> tuple[tuple[int, int], ...]:
+        return tuple((s.address, s.file_size) for s in self.segments if s.type == elf.PT_LOAD and s.flags & elf.PF_X)
 
     def find(self, wanted: bytes) -> int | None:
         """The address of the first place in the file's image that holds these bytes."""

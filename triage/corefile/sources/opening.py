@@ -106,9 +106,8 @@ def _short(descriptor: int) -> bool:
     table = header.segments_at + header.segment_count * header.segment_size
     if table > len(head):
         head = os.pread(descriptor, min(table, 8 << 20), 0)
-    segments = list(elf.read_segments(head, header))
-    whole = max((segment.offset + segment.file_size for segment in segments), default=0)
-    return len(segments) < header.segment_count or os.fstat(descriptor).st_size < whole
+    count, whole = elf.extent(head, header)
+    return count < header.segment_count or os.fstat(descriptor).st_size < whole
 
 
 def _unpacked(

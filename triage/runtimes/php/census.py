@@ -18,6 +18,7 @@ from triage.runtimes.php.columns import columns, inner_tables, words_of
 from triage.runtimes.php.globals import Php
 from triage.runtimes.php.names import INTERNAL, INTERNAL_CLASS, LIFE_CYCLE
 from triage.runtimes.php.reader import Reader
+from triage.runtimes.php.replica import Replica
 
 _MOST = 16
 
@@ -45,6 +46,7 @@ class KnownNames:
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[object, ...], _Known] = OrderedDict()
         self._placed: tuple[object, list[int]] = (None, [])
+        self._last = Replica()
 
     def names(
         self, core: CoreMemory, reader: Reader, php: Php, builds: Builds, read: Callable[[], dict[int, str]]
@@ -52,12 +54,12 @@ class KnownNames:
         """Names by absolute start address; `read` reads them anew."""
         for key in [key for key in reversed(self._known) if key[0] == builds.key]:
             known = self._known[key]
-            found = take(core, reader, php, (known.functions, known.classes))
+            found = take(core, reader, php, (known.functions, known.classes), self._last)
             if found is not None and found.hashes == known.hashes and found.code == self._code(key, known, builds):
                 self._known.move_to_end(key)
                 return Placed(known.names, builds)
         names = read()
-        found = take(core, reader, php, None)
+        found = take(core, reader, php, None, self._last)
         if found is not None:
             self._learn(found, names, builds)
         return names
@@ -96,8 +98,10 @@ class Placed(Mapping[int, str]):
         return len(self._names)
 
 
-def take(memory: CoreMemory, reader: Reader, php: Php, counts: tuple[int, int] | None) -> Census | None:
-    """The census; `counts` are the numbers of built-in functions and classes there should be.
+def take(
+    memory: CoreMemory, reader: Reader, php: Php, counts: tuple[int, int] | None, last: Replica
+) -> Census | None:
+    """The census; `counts` are the numbers of built-in functions and classes there should be, `last` the one before.
 
     `None` where the tables are not as plain as they nearly always are.
     """
@@ -115,17 +119,30 @@ def take(memory: CoreMemory, reader: Reader, php: Php, counts: tuple[int, int] |
     ):
         return None
     owners = classes.payloads[:class_count]
-    methods = _methods(memory, reader, owners)
-    handler = reader.layout.offset("internal_function", "handler")
-    records = functions.payloads[:count] + (methods[1] if methods is not None else [])
-    code = words_of(memory, records, [handler])
+    methods = last.methods(memory, owners) or _methods(memory, reader, owners, last)
+    code = _code(memory, reader, functions.payloads[:count] + methods[1], last) if methods is not None else None
     if methods is None or code is None:
         return None
     hashes = functions.hashes[:count] + classes.hashes[:class_count] + methods[0]
-    return Census(count, class_count, hashes, code[0] + cycles)
+    return Census(count, class_count, hashes, code + cycles)
 
 
-def _methods(memory: CoreMemory, reader: Reader, owners: list[int]) -> tuple[list[int], list[int]] | None:
+def _code(memory: CoreMemory, reader: Reader, records: list[int], last: Replica) -> list[int] | None:
+    """The addresses of the machine code behind functions."""
+    handler = reader.layout.offset("internal_function", "handler")
+    code = last.words(memory, records, handler)
+    if code is not None:
+        return code
+    found = words_of(memory, records, [handler])
+    if found is None:
+        return None
+    last.keep_records(memory, records, handler)
+    return found[0]
+
+
+def _methods(
+    memory: CoreMemory, reader: Reader, owners: list[int], last: Replica
+) -> tuple[list[int], list[int]] | None:
     """`(hashes, records)` of the methods of built-in classes; the number of each class's comes first."""
     layout = reader.layout
     table = layout.offset("class_entry", "function_table")
@@ -136,7 +153,14 @@ def _methods(memory: CoreMemory, reader: Reader, owners: list[int]) -> tuple[lis
     shift = (used & 7) * 8
     counts = [word >> shift & 0xFFFF_FFFF for word in found[1]]
     methods = inner_tables(memory, list(zip(found[0], counts, strict=True)))
-    return (counts + methods.hashes, methods.payloads) if methods is not None else None
+    if methods is None:
+        return None
+    read = counts + methods.hashes, methods.payloads
+    heads = [(owner + table, layout.size("array")) for owner in owners]
+    last.keep(
+        memory, owners, [*heads, *((data, 32 * count) for data, count in zip(found[0], counts, strict=True))], read
+    )
+    return read
 
 
 def _life_cycles(reader: Reader, php: Php) -> list[int] | None:

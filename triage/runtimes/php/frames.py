@@ -221,7 +221,7 @@ class StackReader:
         if alike is None:
             alike = self._alike[key] = self._shared(call, function, this, opline, told, ends=ends)
         bare = self._bare or not function.name or function.broken
-        arguments = () if bare else self._arguments.of(call.address, call.func)
+        arguments = () if bare else self._arguments.of(call.address, call.func, call.passed)
         return ScriptFrame(kind=KIND, address=call.address, arguments=arguments, **alike)
 
     def _shared(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from triage.runtimes.php.heap.bins import BINS, CHUNK
+from triage.runtimes.php.heap.bins import BINS, CHUNK, PAGE
 from triage.runtimes.php.heap.chunks import Chunks, Run
 from triage.runtimes.php.heap.shape import Shape
 
@@ -34,6 +33,7 @@ class FreeLists:
     def __init__(self, chunks: Chunks, shape: Shape, heads: tuple[int, ...]) -> None:
         self._chunks = chunks
         self._key = shape.key
+        self._views: dict[int, memoryview[int]] = {}
         self.free: set[int] = set()
         self.counts = [0] * len(BINS)
         self.bad: list[BadLink] = []
@@ -43,29 +43,28 @@ class FreeLists:
                 self.bad.append(found)
 
     def _walk(self, number: int, head: int) -> BadLink | None:
-        mine: list[int] = []
+        mine: set[int] = set()
         found = self._follow(number, head, mine)
         self.free.update(mine)
         self.counts[number] = len(mine)
         return found
 
-    def _follow(self, number: int, head: int, mine: list[int]) -> BadLink | None:
+    def _follow(self, number: int, head: int, mine: set[int]) -> BadLink | None:
         """Go along one list; its blocks are added to `mine`. Heaps have thousands: nothing is called for each."""
         size, span = BINS[number].size, BINS[number].size * BINS[number].blocks
-        before, seen = self._key is None, set[int]()
-        address, holder, here = head, None, -1
-        runs, view = self._at(0)
+        before = self._key is None
+        address, holder, low, high = head, None, 0, 0
+        here, view = 0, None
         while address:
-            if address & _BASE != here:
-                here = address & _BASE
-                runs, view = self._at(here)
-            run = runs.get((address - here) >> 12)
-            if run is None or run.bin != number or (address - run.start) % size or address - run.start >= span:
+            if not low <= address < high:  # in another run of pages than the one before it
+                run, here, view = self._at(address)
+                low = run.start if run is not None and run.bin == number else address + 1
+                high = low + span
+            if address < low or address >= high or (address - low) % size:
                 return BadLink(number, holder, address, self.shadow(holder, number))
-            if address in seen:
+            if address in mine:
                 return BadLink(number, holder, address, self.shadow(holder, number), again=True)
-            seen.add(address)
-            mine.append(address)
+            mine.add(address)
             link = view[(address - here) >> 3] if view is not None else self._chunks.word(address)
             broken = None if before else self._contradicts(address, link, number)
             if broken is not None:
@@ -73,12 +72,15 @@ class FreeLists:
             address, holder = link, address
         return None
 
-    def _at(self, base: int) -> tuple[Mapping[int, Run], memoryview[int] | None]:
-        """The small runs of the chunk at `base`, and its words where they were kept."""
+    def _at(self, address: int) -> tuple[Run | None, int, memoryview[int] | None]:
+        """The small run that holds an address, where its chunk begins, and the chunk's words if they were kept."""
+        base = address & _BASE
         chunk = self._chunks.by_address.get(base)
         if chunk is None:
-            return {}, None
-        return chunk.runs, memoryview(chunk.data).cast("Q") if chunk.data is not None else None
+            return None, base, None
+        if base not in self._views and chunk.data is not None:
+            self._views[base] = memoryview(chunk.data).cast("Q")
+        return chunk.runs.get((address - base) // PAGE), base, self._views.get(base)
 
     def _contradicts(self, address: int, link: int, number: int) -> BadLink | None:
         """The link of a block against its copy."""
