@@ -12,7 +12,7 @@ from triage.model import HeapCheck, HeapPlace, Hook, Opcache, Role, Runtime, Scr
 from triage.runtimes.php import facts, ini, modules, variables
 from triage.runtimes.php.builds import Builds, builds_of
 from triage.runtimes.php.callbacks import Callbacks
-from triage.runtimes.php.census import KnownNames
+from triage.runtimes.php.census import KnownNames, Process
 from triage.runtimes.php.defaults import KnownDefaults
 from triage.runtimes.php.fibers import FoundFiber, fibers, stacks
 from triage.runtimes.php.fpm import worker
@@ -34,7 +34,7 @@ from triage.runtimes.php.inspector import Inspector
 from triage.runtimes.php.moduledata import ModuleData
 from triage.runtimes.php.names import Names, native_names
 from triage.runtimes.php.naming import constant_expression
-from triage.runtimes.php.opcache import SHARED, opcache, shared_regions
+from triage.runtimes.php.opcache import SHARED, KnownPlace, opcache, shared_regions
 from triage.runtimes.php.panic import last_words
 from triage.runtimes.php.reader import Reader
 from triage.runtimes.php.roots.loop import loop_start
@@ -91,7 +91,7 @@ class PhpProcess:
         walker = self._walker(jit, found)
         walk = self._walk(walker)
         own, doubts = stacks(self._reader, found, walker, self._executor("current_execute_data"), limit=_FIBER_FRAMES)
-        hooks = self._hooks(walk, names)
+        hooks = self._hooks(walk)
         loops = [hook.module for hook in hooks if hook.name == "zend_execute_ex"]
         return Reading(
             runtime=replace(
@@ -212,8 +212,8 @@ class PhpProcess:
             return {}
         return {held["r14"]: held["r15"]}
 
-    def _hooks(self, walk: Walk, names: Mapping[int, str]) -> tuple[Hook, ...]:
-        found = Hooks(self._core, self._finder, self._php, self._reader, names)
+    def _hooks(self, walk: Walk) -> tuple[Hook, ...]:
+        found = Hooks(self._core, self._finder, self._php, self._reader)
         return found.found([frame.address for frame in walk.frames if frame.role is not Role.INTERNAL])
 
     @cached_property
@@ -263,7 +263,7 @@ class PhpProcess:
         return tuple(self._core.notes.threads[0].registers.values())
 
     def _opcache(self) -> Opcache | None:
-        found = opcache(self._core, at_crash=self._at_crash)
+        found = opcache(self._core, self._finder.kept(KnownPlace), at_crash=self._at_crash)
         if found is not None and not found.dumped:
             self._warnings.append(
                 "opcache's shared memory is not in the core: names of functions, files and ini directives that lie "
@@ -289,8 +289,8 @@ class PhpProcess:
 
         if self._builds is None:
             return read()
-        known = self._finder.kept(KnownNames)
-        return known.names(self._core.memory, self._reader, self._php, self._builds, read)
+        process = Process(self._core.memory, self._reader, self._php, self._builds)
+        return self._finder.kept(KnownNames).names(process, read)
 
     @cached_property
     def _builds(self) -> Builds | None:

@@ -1,43 +1,52 @@
-"""The names of PHP's built-in functions kept by build: read from one core, held against every further one.
+"""The names of PHP's built-in functions kept by build: read from one core, used for the next.
 
-A name and the machine code behind it are a matter of the builds; which functions there are, and in
-which order, is a matter of the settings (disable_functions, dl()), and an extension may put its own code
-behind one (debuggers do). So the hashes of all names and all code addresses of a core are compared with
-those the names were learned with. Only where all are equal are they used.
+Which code implements which function is a matter of the builds. Which functions there are, and in which
+order, is a matter of the settings (disable_functions, dl()): so names are used only where the hashes of
+all built-in functions and classes are those of the core they were learned from. An extension may put its
+own code behind a function of PHP (debuggers do): where code of an extension has no name, all code
+addresses of the core are compared with the learned ones before that is believed.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import NamedTuple
 
 from triage.corefile.memory import CoreMemory
 from triage.runtimes.php.builds import Builds, Spot
-from triage.runtimes.php.columns import columns, inner_tables, words_of
+from triage.runtimes.php.columns import Columns, columns, inner_tables, words_of
 from triage.runtimes.php.globals import Php
 from triage.runtimes.php.names import INTERNAL, INTERNAL_CLASS, LIFE_CYCLE
 from triage.runtimes.php.reader import Reader
-from triage.runtimes.php.replica import Replica
 
 _MOST = 16
-
-
-class Census(NamedTuple):
-    """All built-in functions of a process: of the engine, of the classes, of the extensions' life cycles."""
-
-    functions: int
-    classes: int
-    hashes: list[int]
-    code: list[int]
+_ENGINE = 0  # PHP's own file is the first of the builds
 
 
 class _Known(NamedTuple):
-    functions: int
-    classes: int
-    hashes: list[int]
+    """What was learned: the hashes of built-in functions and of classes, all code, and the names."""
+
+    functions: list[int]
+    classes: list[int]
     code: list[Spot]
     names: Mapping[Spot, str]
+
+
+class Process(NamedTuple):
+    """One process's PHP, for reading its tables."""
+
+    memory: CoreMemory
+    reader: Reader
+    php: Php
+    builds: Builds
+
+    def table(self, name: str) -> Columns | None:
+        """The columns of EG(`name`)."""
+        executor = self.php.address("executor_globals") or 0
+        place = self.reader.field(executor, "executor_globals", name)
+        return columns(self.reader, place) if place else None
 
 
 class KnownNames:
@@ -45,147 +54,128 @@ class KnownNames:
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[object, ...], _Known] = OrderedDict()
-        self._placed: tuple[object, list[int]] = (None, [])
-        self._last = Replica()
 
-    def names(
-        self, core: CoreMemory, reader: Reader, php: Php, builds: Builds, read: Callable[[], dict[int, str]]
-    ) -> Mapping[int, str]:
+    def names(self, process: Process, read: Callable[[], dict[int, str]]) -> Mapping[int, str]:
         """Names by absolute start address; `read` reads them anew."""
-        for key in [key for key in reversed(self._known) if key[0] == builds.key]:
+        functions, classes = process.table("function_table"), process.table("class_table")
+        if functions is None or classes is None:
+            return read()
+        for key in [key for key in reversed(self._known) if key[0] == process.builds.key]:
             known = self._known[key]
-            found = take(core, reader, php, (known.functions, known.classes), self._last)
-            if found is not None and found.hashes == known.hashes and found.code == self._code(key, known, builds):
+            if _same(process.reader, functions, known.functions, INTERNAL) and _same(
+                process.reader, classes, known.classes, INTERNAL_CLASS
+            ):
                 self._known.move_to_end(key)
-                return Placed(known.names, builds)
+                return Placed(known, process, classes, functions, lambda: self._learned(process, read))
+        return self._learned(process, read)
+
+    def _learned(self, process: Process, read: Callable[[], dict[int, str]]) -> Mapping[int, str]:
+        """The names read anew, and kept if nothing of them was out of reach."""
         names = read()
-        found = take(core, reader, php, None, self._last)
-        if found is not None:
-            self._learn(found, names, builds)
+        functions, classes = process.table("function_table"), process.table("class_table")
+        if functions is None or classes is None:
+            return names
+        own = _built_in(process.reader, functions, INTERNAL), _built_in(process.reader, classes, INTERNAL_CLASS)
+        code = code_of(process, functions.payloads[: len(own[0])], classes.payloads[: len(own[1])])
+        spots = dict(zip(process.builds.spots(names), names.values(), strict=True))
+        # Nothing is learned from code of other files, or where a name could not be read.
+        if code is not None and set(code) - {0} <= set(names) and all(at >= 0 for at, _ in spots):
+            places = process.builds.spots(code)
+            key = process.builds.key, hash((*own[0], *own[1], *places))
+            self._known[key] = _Known(*own, places, spots)
+            while len(self._known) > _MOST:
+                self._known.popitem(last=False)
         return names
-
-    def _code(self, key: object, known: _Known, builds: Builds) -> list[int]:
-        """The code addresses as they must be here; processes of one master have their files at one place."""
-        place = key, builds.bases
-        if self._placed[0] != place:
-            self._placed = place, builds.addresses(known.code)
-        return self._placed[1]
-
-    def _learn(self, found: Census, names: Mapping[int, str], builds: Builds) -> None:
-        spots = dict(zip(builds.spots(names), names.values(), strict=True))
-        if any(at < 0 for at, _ in spots) or not set(found.code) - {0} <= set(names):
-            return  # code of a file that is not among the builds, or a name that could not be read
-        key = builds.key, hash((*found.hashes, *builds.spots(found.code)))
-        self._known[key] = _Known(found.functions, found.classes, found.hashes, builds.spots(found.code), spots)
-        while len(self._known) > _MOST:
-            self._known.popitem(last=False)
 
 
 class Placed(Mapping[int, str]):
-    """Names by spot seen as names by address."""
+    """What was learned from another process as names in this one."""
 
-    def __init__(self, names: Mapping[Spot, str], builds: Builds) -> None:
-        self._names = names
-        self._builds = builds
+    def __init__(
+        self,
+        known: _Known,
+        process: Process,
+        classes: Columns,
+        functions: Columns,
+        anew: Callable[[], Mapping[int, str]],
+    ) -> None:
+        self._known = known
+        self._process = process
+        self._tables = functions.payloads[: len(known.functions)], classes.payloads[: len(known.classes)]
+        self._anew = anew
 
     def __getitem__(self, address: int) -> str:
-        return self._names[self._builds.spots((address,))[0]]
+        spot = self._process.builds.spots((address,))[0]
+        found = self._known.names.get(spot)
+        if found is not None:
+            return found
+        if spot[0] in (-1, _ENGINE):
+            raise KeyError(address)
+        return self._checked[address]
+
+    @cached_property
+    def _checked(self) -> Mapping[int, str]:
+        """Names for what had none in the other process: none here, where the same code is behind all functions."""
+        same = code_of(self._process, *self._tables) == self._process.builds.addresses(self._known.code)
+        return {} if same else self._anew()
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._builds.addresses(self._names))
+        return iter(self._process.builds.addresses(self._known.names))
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._known.names)
 
 
-def take(
-    memory: CoreMemory, reader: Reader, php: Php, counts: tuple[int, int] | None, last: Replica
-) -> Census | None:
-    """The census; `counts` are the numbers of built-in functions and classes there should be, `last` the one before.
+def _same(reader: Reader, table: Columns, hashes: list[int], kind: int) -> bool:
+    """Whether exactly these are built in: the first ones of the table, and none behind them."""
+    if table.hashes[: len(hashes)] != hashes:
+        return False
+    wanted = bytes([kind])
+    read = reader.memory.read
+    return not any(read(record, 1) == wanted for record in table.payloads[len(hashes) :])
+
+
+def _built_in(reader: Reader, table: Columns, kind: int) -> list[int]:
+    """The hashes of the first elements that are built in; their type is their first byte."""
+    wanted, count = bytes([kind]), 0
+    while count < len(table.payloads) and reader.memory.read(table.payloads[count], 1) == wanted:
+        count += 1
+    return table.hashes[:count]
+
+
+def code_of(process: Process, functions: list[int], classes: list[int]) -> list[int] | None:
+    """The addresses of all code behind built-in functions, methods and the extensions' life cycles, in PHP's order.
 
     `None` where the tables are not as plain as they nearly always are.
     """
-    executor = php.address("executor_globals") or 0
-    tables = (reader.field(executor, "executor_globals", name) for name in ("function_table", "class_table"))
-    functions, classes = (columns(reader, table) if table else None for table in tables)
-    cycles = _life_cycles(reader, php)
-    if functions is None or classes is None or cycles is None:
+    methods = _methods(process, classes)
+    cycles = _life_cycles(process)
+    if methods is None or cycles is None:
         return None
-    if counts is None:
-        counts = _leading(reader, functions.payloads, INTERNAL), _leading(reader, classes.payloads, INTERNAL_CLASS)
-    count, class_count = counts
-    if _any(reader, functions.payloads[count:], INTERNAL) or _any(
-        reader, classes.payloads[class_count:], INTERNAL_CLASS
-    ):
-        return None
-    owners = classes.payloads[:class_count]
-    methods = last.methods(memory, owners) or _methods(memory, reader, owners, last)
-    code = _code(memory, reader, functions.payloads[:count] + methods[1], last) if methods is not None else None
-    if methods is None or code is None:
-        return None
-    hashes = functions.hashes[:count] + classes.hashes[:class_count] + methods[0]
-    return Census(count, class_count, hashes, code + cycles)
+    handler = process.reader.layout.offset("internal_function", "handler")
+    found = words_of(process.memory, functions + methods, [handler])
+    return found[0] + cycles if found is not None else None
 
 
-def _code(memory: CoreMemory, reader: Reader, records: list[int], last: Replica) -> list[int] | None:
-    """The addresses of the machine code behind functions."""
-    handler = reader.layout.offset("internal_function", "handler")
-    code = last.words(memory, records, handler)
-    if code is not None:
-        return code
-    found = words_of(memory, records, [handler])
-    if found is None:
-        return None
-    last.keep_records(memory, records, handler)
-    return found[0]
-
-
-def _methods(
-    memory: CoreMemory, reader: Reader, owners: list[int], last: Replica
-) -> tuple[list[int], list[int]] | None:
-    """`(hashes, records)` of the methods of built-in classes; the number of each class's comes first."""
-    layout = reader.layout
+def _methods(process: Process, owners: list[int]) -> list[int] | None:
+    """The records of the methods of built-in classes."""
+    layout = process.reader.layout
     table = layout.offset("class_entry", "function_table")
     used = table + layout.offset("array", "nNumUsed")
-    found = words_of(memory, owners, [table + layout.offset("array", "arData"), used & ~7])
+    found = words_of(process.memory, owners, [table + layout.offset("array", "arData"), used & ~7])
     if found is None:
         return None
-    shift = (used & 7) * 8
-    counts = [word >> shift & 0xFFFF_FFFF for word in found[1]]
-    methods = inner_tables(memory, list(zip(found[0], counts, strict=True)))
-    if methods is None:
-        return None
-    read = counts + methods.hashes, methods.payloads
-    heads = [(owner + table, layout.size("array")) for owner in owners]
-    last.keep(
-        memory, owners, [*heads, *((data, 32 * count) for data, count in zip(found[0], counts, strict=True))], read
-    )
-    return read
+    counts = [word >> (used & 7) * 8 & 0xFFFF_FFFF for word in found[1]]
+    return inner_tables(process.memory, list(zip(found[0], counts, strict=True)))
 
 
-def _life_cycles(reader: Reader, php: Php) -> list[int] | None:
+def _life_cycles(process: Process) -> list[int] | None:
     """The addresses of the functions PHP calls as extensions begin and end."""
-    places = [reader.layout.offset("module_entry", field) for field in LIFE_CYCLE]
+    places = [process.reader.layout.offset("module_entry", field) for field in LIFE_CYCLE]
     found: list[int] = []
-    for extension in php.extensions:
-        raw = reader.memory.read(extension.entry, max(places) + 8)
+    for extension in process.php.extensions:
+        raw = process.memory.read(extension.entry, max(places) + 8)
         if raw is None:
             return None
         found += (int.from_bytes(raw[place : place + 8], "little") for place in places)
     return found
-
-
-def _leading(reader: Reader, records: list[int], kind: int) -> int:
-    """How many of the first records have that type; it is their first byte."""
-    count = 0
-    for record in records:
-        if reader.memory.read(record, 1) != bytes([kind]):
-            break
-        count += 1
-    return count
-
-
-def _any(reader: Reader, records: list[int], kind: int) -> bool:
-    wanted = bytes([kind])
-    read = reader.memory.read
-    return any(read(record, 1) == wanted for record in records)

@@ -65,9 +65,9 @@ def rows_of(memory: CoreMemory, records: Sequence[int], count: int) -> list[list
         return [view[place : place + count].tolist() for place in places]
 
 
-def inner_tables(memory: CoreMemory, tables: Sequence[tuple[int, int]]) -> Columns | None:
-    """The columns of several HashTables, one behind the other, each given as `(arData, nNumUsed)`."""
-    found = Columns([], [], [])
+def inner_tables(memory: CoreMemory, tables: Sequence[tuple[int, int]]) -> list[int] | None:
+    """The payloads of several HashTables, one behind the other, each given as `(arData, nNumUsed)`."""
+    found: list[int] = []
     data = next((data for data, used in tables if used), None)
     if data is None:
         return found
@@ -75,7 +75,7 @@ def inner_tables(memory: CoreMemory, tables: Sequence[tuple[int, int]]) -> Colum
         return found if words is not None and _add(found, words, tables) else None
 
 
-def _add(found: Columns, words: Words, tables: Sequence[tuple[int, int]]) -> bool:
+def _add(found: list[int], words: Words, tables: Sequence[tuple[int, int]]) -> bool:
     view = words.view
     for data, used in tables:
         if not used:
@@ -85,8 +85,7 @@ def _add(found: Columns, words: Words, tables: Sequence[tuple[int, int]]) -> boo
         at, end = (data - words.start) >> 3, (data - words.start + used * _BUCKET) >> 3
         if not all(kind & 0xFF for kind in view[at + 1 : end : 4].tolist()):
             return False
-        found.payloads.extend(view[at:end:4].tolist())
-        found.hashes.extend(view[at + 2 : end : 4].tolist())
+        found.extend(view[at:end:4].tolist())
     return True
 
 
