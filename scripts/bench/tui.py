@@ -31,6 +31,7 @@ from tests.tui.driver import Screen
 from tests.tui.samples import whole
 from triage.model import Crash, Signature
 from triage.store import open_store, tables, writes
+from triage.store.recent import Recent
 from triage.store.store import Store
 from triage.tui.app import TriageApp
 from triage.wire import crash_to_json
@@ -70,7 +71,7 @@ def fill(store: Store, count: int) -> None:
         for crash in crashes(count):
             key = crash.signature.key if crash.signature else ""
             if key not in clusters:
-                clusters[key] = writes.put_crash(connection, crash).cluster
+                clusters[key] = writes.put_crash(connection, crash, Recent(), is_new=True).cluster
             else:
                 rows.append(_row(crash, clusters[key]))
         connection.execute(insert(tables.crashes), rows)

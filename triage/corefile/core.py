@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from triage.corefile import elf, notes
@@ -17,7 +17,7 @@ from triage.corefile.arguments import read_arguments
 from triage.corefile.elf import Buffer, Segment
 from triage.corefile.mapped import mapped
 from triage.corefile.memory import CoreMemory
-from triage.corefile.modules import AT_ENTRY, AT_SYSINFO_EHDR, MappedModule, find_modules
+from triage.corefile.modules import AT_ENTRY, AT_SYSINFO_EHDR, MappedModule, ModuleMap, find_modules
 from triage.errors import InputError
 
 _NOTES_LIMIT = 256 * 1024 * 1024
@@ -35,6 +35,11 @@ class CoreFile:
     memory: CoreMemory
     modules: tuple[MappedModule, ...]
     id: str
+    _map: ModuleMap = field(init=False, repr=False, compare=False)
+    _said: list[tuple[str, ...]] = field(init=False, repr=False, compare=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_map", ModuleMap(self.modules))
 
     @property
     def truncated(self) -> bool:
@@ -50,15 +55,15 @@ class CoreFile:
     @property
     def arguments(self) -> tuple[str, ...]:
         """The command line: whole from the stack, else as the kernel cut it, else empty."""
-        full = read_arguments(self.memory, self.notes.auxv)
-        if full is not None:
-            return full
-        process = self.notes.process
-        return tuple(process.arguments.split()) if process else ()
+        if not self._said:
+            full = read_arguments(self.memory, self.notes.auxv)
+            process = self.notes.process
+            self._said.append(full or (tuple(process.arguments.split()) if process and full is None else ()))
+        return self._said[0]
 
     def module_at(self, address: int) -> MappedModule | None:
         """The module that holds `address`."""
-        return next((m for m in self.modules if m.start <= address < m.end), None)
+        return self._map.at(address)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from triage.errors import InputError
 
@@ -23,6 +23,7 @@ _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 HEADER_SIZE = _HEADER.size
 _SEGMENT = struct.Struct("<IIQQQQQQ")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
+_AT_ONCE = 1024 * _SEGMENT.size
 
 
 class Buffer(Protocol):
@@ -44,8 +45,7 @@ class Header:
     segment_size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """One program header; sizes and offsets in bytes."""
 
     type: int
@@ -94,15 +94,23 @@ def read_segments(data: Buffer, header: Header) -> Iterator[Segment]:
     """Yield the program headers that lie within the data; a cut-off table just ends early."""
     if header.segment_size != _SEGMENT.size:
         return
-    for index in range(header.segment_count):
-        at = header.segments_at + index * _SEGMENT.size
-        raw = data[at : at + _SEGMENT.size]
-        if len(raw) < _SEGMENT.size:
+    end = header.segments_at + header.segment_count * _SEGMENT.size
+    for start in range(header.segments_at, end, _AT_ONCE):  # a damaged header may announce any number
+        raw = data[start : min(start + _AT_ONCE, end)]
+        whole = len(raw) // _SEGMENT.size * _SEGMENT.size
+        for row in _SEGMENT.iter_unpack(raw[:whole]):
+            kind, flags, offset, address, _, file_size, memory_size, align = row
+            if kind == 0 and not any(row):
+                return  # a hole in the file: the kernel writes no empty segments
+            yield Segment(kind, flags, offset, address, file_size, memory_size, align)
+        if len(raw) < min(_AT_ONCE, end - start):
             return
-        kind, flags, offset, address, _, file_size, memory_size, align = _SEGMENT.unpack(raw)
-        if kind == 0 and not any(raw):
-            return  # a hole in the file: the kernel writes no empty segments
-        yield Segment(kind, flags, offset, address, file_size, memory_size, align)
+
+
+def extent(data: Buffer, header: Header) -> tuple[int, int]:
+    """`(number of segments that are there, where the last of them ends in the file)`."""
+    ends = [segment[2] + segment[4] for segment in read_segments(data, header)]
+    return len(ends), max(ends, default=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from mmap import mmap
+from operator import attrgetter
 
 from triage.corefile.elf import PF_R, PF_W, PT_LOAD, Buffer, Segment
 from triage.corefile.notes import FileMapping
@@ -13,6 +16,7 @@ Backing = Callable[[FileMapping], Buffer | None]
 """Gives the contents of a mapped file, or `None` when the file is missing or not the same one."""
 
 MAX_READ = 64 * 1024 * 1024
+_ADDRESS, _START = attrgetter("address"), attrgetter("start")
 
 
 def _left_out(loads: Sequence[Segment], files: Sequence[FileMapping]) -> Iterator[Segment]:
@@ -22,12 +26,25 @@ def _left_out(loads: Sequence[Segment], files: Sequence[FileMapping]) -> Iterato
     nothing but the file's own bytes, and names them in NT_FILE only.
     """
     starts = [load.address for load in loads]
+    own = set(starts)
     for mapping in files:
+        if mapping.start in own:
+            continue
         before = bisect_right(starts, mapping.start) - 1
         inside = before >= 0 and mapping.start < loads[before].address + loads[before].memory_size
         follows = before + 1 < len(loads) and loads[before + 1].address < mapping.end
         if mapping.start < mapping.end and not inside and not follows:
             yield Segment(PT_LOAD, PF_R, 0, mapping.start, 0, mapping.end - mapping.start, 0)
+
+
+class Words:
+    """A stretch of memory as 64-bit words (`view[(address - start) >> 3]`) and as bytes (`raw[address - start]`)."""
+
+    def __init__(self, start: int, raw: memoryview, view: memoryview[int]) -> None:
+        self.start = start
+        self.raw = raw
+        self.end = start + 8 * len(view)
+        self.view = view
 
 
 class CoreMemory:
@@ -45,10 +62,10 @@ class CoreMemory:
         backing: Backing | None = None,
     ) -> None:
         self._data = data
-        dumped = sorted((load for load in loads if load.memory_size), key=lambda load: load.address)
-        self._loads = sorted((*dumped, *_left_out(dumped, files)), key=lambda load: load.address)
+        dumped = sorted((load for load in loads if load.memory_size), key=_ADDRESS)
+        self._loads = sorted((*dumped, *_left_out(dumped, files)), key=_ADDRESS)
         self._starts = [load.address for load in self._loads]
-        self._files = sorted(files, key=lambda mapping: mapping.start)
+        self._files = sorted(files, key=_START)
         self._file_starts = [mapping.start for mapping in self._files]
         self._backing = backing
         self._regions: list[Region] | None = None
@@ -81,6 +98,25 @@ class CoreMemory:
             pieces.append(piece)
             have += len(piece)
         return b"".join(pieces)
+
+    @contextmanager
+    def words(self, address: int) -> Iterator[Words | None]:
+        """What the kernel dumped around `address`, not copied; for the length of a `with` block.
+
+        `None` when nothing was dumped there, or where this is no mapped file.
+        """
+        load = self._load_at(address)
+        dumped = min(load.file_size, load.memory_size, MAX_READ) if load is not None else 0
+        if load is None or load.address % 8 or not isinstance(self._data, mmap | bytes):
+            yield None
+            return
+        size = max(0, min(dumped, len(self._data) - load.offset)) // 8 * 8
+        with (
+            memoryview(self._data) as whole,
+            whole[load.offset : load.offset + size] as part,
+            part.cast("Q") as view,
+        ):
+            yield Words(load.address, part, view) if size else None
 
     def _piece(self, address: int, size: int) -> bytes | None:
         """As many bytes as one segment gives at `address`, at least one, else `None`."""

@@ -7,9 +7,12 @@ the build-id there is the truth about what was running, whatever lies on the dis
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import lru_cache
+from itertools import groupby, pairwise
+from typing import NamedTuple
 
 from triage.corefile import elf
 from triage.corefile.memory import CoreMemory
@@ -17,6 +20,7 @@ from triage.corefile.notes import FileMapping
 
 AT_PHDR, AT_ENTRY, AT_EXECFN, AT_SYSINFO_EHDR = 3, 9, 31, 33
 _PAGE = 4096
+_HEAD = 1536
 DELETED = " (deleted)"
 VDSO = "[vdso]"
 
@@ -34,6 +38,23 @@ class MappedModule:
     base: int
     build_id: str | None
     deleted: bool
+
+
+class ModuleMap:
+    """Modules by address."""
+
+    def __init__(self, modules: Sequence[MappedModule]) -> None:
+        self._modules = sorted(modules, key=lambda module: module.start)
+        self._starts = [module.start for module in self._modules]
+        self._apart = all(one.end <= other.start for one, other in pairwise(self._modules))
+
+    def at(self, address: int) -> MappedModule | None:
+        """The module that holds `address`; the lowest where several do."""
+        last = bisect_right(self._starts, address)
+        for module in self._modules[last - 1 if self._apart and last else 0 : last]:
+            if address < module.end:
+                return module
+        return None
 
 
 def find_modules(memory: CoreMemory, files: Sequence[FileMapping], vdso: int | None) -> list[MappedModule]:
@@ -66,32 +87,59 @@ def _module(memory: CoreMemory, path: str, run: list[FileMapping]) -> MappedModu
 
 
 def _read_module(memory: CoreMemory, path: str, start: int, end: int) -> MappedModule | None:
-    page = memory.read(start, 64)
+    head = memory.read(start, _HEAD)
+    own = _from_head(head) if head is not None else None
+    if own is None:
+        own = _own(lambda address, size: memory.read(start + address, size))
+    if own is None:
+        return None
+    base = start - own.lowest
+    plain, deleted = (path[: -len(DELETED)], True) if path.endswith(DELETED) else (path, False)
+    # .bss may reach past the last file-backed page, and parts of the file may be mapped once more elsewhere (V8 does
+    # so with its code), so the file's own headers decide the end.
+    true_end = min(base + own.last, end + (1 << 32))
+    if true_end < end:
+        true_end = min(end, (true_end + _PAGE - 1) // _PAGE * _PAGE)
+    return MappedModule(plain, start, true_end, base, own.build_id, deleted)
+
+
+class _Own(NamedTuple):
+    """What a file's headers say: its lowest page and its end as ELF virtual addresses, its build-id."""
+
+    lowest: int
+    last: int
+    build_id: str | None
+
+
+@lru_cache(maxsize=512)
+def _from_head(head: bytes) -> _Own | None:
+    """The same from a file's first bytes alone; `None` when they do not hold all of it, build-id included."""
+    own = _own(lambda address, size: head[address : address + size] if 0 <= address <= _HEAD - size else None)
+    return own if own is not None and own.build_id is not None else None
+
+
+def _own(read: Callable[[int, int], bytes | None]) -> _Own | None:
+    """`read` gives bytes by their distance from where the file begins in memory."""
+    page = read(0, 64)
     if page is None or page[:4] != b"\x7fELF" or page[4:6] != b"\x02\x01":
         return None
     at, size, count = struct.unpack_from("<Q14xHH", page, 32)
-    table = memory.read(start + at, size * min(count, 64))
+    table = read(at, size * min(count, 64))
     if size != 56 or table is None:
         return None
     segments = list(elf.read_segments(table, elf.Header(3, None, 0, min(count, 64), size)))
     loads = [segment for segment in segments if segment.type == elf.PT_LOAD]
     if not loads:
         return None
-    base = start - (min(load.address for load in loads) & ~0xFFF)
+    lowest = min(load.address for load in loads) & ~0xFFF
     last = max(load.address + load.memory_size for load in loads)
-    plain, deleted = (path[: -len(DELETED)], True) if path.endswith(DELETED) else (path, False)
-    # .bss may reach past the last file-backed page, and parts of the file may be mapped once more elsewhere (V8 does
-    # so with its code), so the file's own headers decide the end.
-    true_end = min(base + last, end + (1 << 32))
-    if true_end < end:
-        true_end = min(end, (true_end + _PAGE - 1) // _PAGE * _PAGE)
-    return MappedModule(plain, start, true_end, base, _build_id(memory, segments, base), deleted)
+    return _Own(lowest, last, _build_id(read, segments, lowest))
 
 
-def _build_id(memory: CoreMemory, segments: Iterable[elf.Segment], base: int) -> str | None:
+def _build_id(read: Callable[[int, int], bytes | None], segments: Iterable[elf.Segment], lowest: int) -> str | None:
     for segment in segments:
         if segment.type == elf.PT_NOTE and 0 < segment.file_size <= 65536:
-            notes = memory.read(base + segment.address, segment.file_size)
+            notes = read(segment.address - lowest, segment.file_size)
             found = elf.build_id(notes, segment.align) if notes else None
             if found:
                 return found

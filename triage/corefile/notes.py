@@ -9,6 +9,8 @@ import signal as signals
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 from triage.corefile.elf import Note
 from triage.model import Signal
@@ -24,6 +26,7 @@ _AARCH64 = [f"x{n}" for n in range(31)] + ["sp", "pc", "pstate"]
 REGISTERS: Mapping[str, list[str]] = {"x86_64": _X86_64, "aarch64": _AARCH64}
 PC_SP: Mapping[str, tuple[str, str]] = {"x86_64": ("rip", "rsp"), "aarch64": ("pc", "sp")}
 _REGISTERS_AT = 112
+_KEPT = 1 << 17
 
 _FAULTS = {"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP"}
 _CODES: Mapping[str, Mapping[int, str]] = {
@@ -57,8 +60,7 @@ class ProcessInfo:
     parent: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class FileMapping:
+class FileMapping(NamedTuple):
     """One line of NT_FILE: a mapped range and the file behind it. `offset` in bytes."""
 
     start: int
@@ -138,6 +140,16 @@ def _auxv(body: bytes) -> dict[int, int]:
 
 
 def _files(body: bytes) -> tuple[FileMapping, ...] | None:
+    return _kept_files(body) if len(body) <= _KEPT else _mappings(body)
+
+
+@lru_cache(maxsize=16)
+def _kept_files(body: bytes) -> tuple[FileMapping, ...] | None:
+    """The same for the next core: the workers of one master have the very same mappings."""
+    return _mappings(body)
+
+
+def _mappings(body: bytes) -> tuple[FileMapping, ...] | None:
     if len(body) < 16:
         return None
     count, page = struct.unpack_from("<QQ", body)
@@ -148,10 +160,16 @@ def _files(body: bytes) -> tuple[FileMapping, ...] | None:
     if len(names) < count:
         return None
     rows = struct.iter_unpack("<QQQ", body[16:names_at])
+    paths: dict[bytes, str] = {}  # each file has several mappings
     return tuple(
-        FileMapping(start, end, offset * page, name.decode("utf-8", "surrogateescape"))
+        FileMapping(start, end, offset * page, paths.get(name) or _path(paths, name))
         for (start, end, offset), name in zip(rows, names, strict=False)
     )
+
+
+def _path(paths: dict[bytes, str], name: bytes) -> str:
+    paths[name] = name.decode("utf-8", "surrogateescape")
+    return paths[name]
 
 
 def signal_name(number: int) -> str:

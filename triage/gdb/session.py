@@ -90,6 +90,8 @@ class GdbSession:
         self._token = 0
         self._served = 0
         self._view: tuple[object, object] | None = None
+        self._others: tuple[Path, ...] = ()
+        self._files: tuple[Mapping[str, Path], Mapping[str, Path]] = {}, {}
         self.starts = 0
         self.isolation: sandbox.Isolation | None = None
         """How the GDB that was started last is confined."""
@@ -210,7 +212,9 @@ class GdbSession:
         if self._overlay is None or self._folder is None:
             raise GdbFailed("GDB is not running")
         # Resolved: in its sandbox GDB sees these files, and no links that lead to them.
-        self._overlay.hold({path: file.resolve() for path, file in target.files.items()}, target.named)
+        if target.files != self._files[0]:
+            self._files = target.files, {path: file.resolve() for path, file in target.files.items()}
+        self._overlay.hold(self._files[1], target.named)
         core = self._fresh_link("core", target.core)
         executable = None
         if target.executable is not None:
@@ -238,13 +242,17 @@ class GdbSession:
         return link
 
     def _start(self, target: Target) -> None:
-        files = [target.core, *filter(None, [target.executable]), *target.files.values(), *target.debug_files]
+        others = (*filter(None, [target.executable]), *target.files.values(), *target.debug_files)
+        if self._takes(target.core, others):
+            return
+        files = [target.core, *others]
         program = Path(self.gdb.argv[0])
         try:
             held = sandbox.isolation(unprivileged(target.core, [*files[1:], program]))
         except EnvironmentLacks as error:
             raise GdbFailed(error.message) from error
-        if self._process is not None and self._process.poll() is None and self._fits(files, held):
+        self._others = others
+        if self.running and self._fits(files, held):
             return
         self.close()
         self._folder = Path(tempfile.mkdtemp(prefix="triage-gdb-"))
@@ -269,6 +277,13 @@ class GdbSession:
         except GdbFailed:
             self.kill()
             raise
+
+    def _takes(self, core: Path, others: tuple[Path, ...]) -> bool:
+        """Whether only the core is another than last time, and the running GDB can see and read it as it is."""
+        seen, held = self._scene, self.isolation
+        if not self.running or others != self._others or seen is None or held is None:
+            return False
+        return seen.shows(core.resolve()) and unprivileged(core, ()) == held.user
 
     def _fits(self, files: Sequence[Path], held: sandbox.Isolation) -> bool:
         """Whether the running GDB, confined as it is, can see these files."""
@@ -350,6 +365,10 @@ class GdbSession:
 
     def _line(self, seconds: float) -> bytes:
         """The next line GDB prints, however it is cut into reads."""
+        line, found, rest = self._pending.partition(b"\n")
+        if found:
+            self._pending = rest
+            return line
         left = clock.deadline(seconds)
         pieces = [self._pending]
         size = len(self._pending)

@@ -13,6 +13,7 @@ from triage.cluster.profile import Profile, dump, load
 from triage.model import Signature, State
 from triage.store import regroupings
 from triage.store.columns import digest
+from triage.store.recent import Recent
 from triage.store.tables import apart, clusters, crashes, exemplars, keys, redirects, words
 from triage.store.upsert import insert_missing
 
@@ -25,10 +26,17 @@ _WORD_DIGITS = 16
 class SqlBook:
     """The book of clusters in a database. `Book` of `cluster.assign`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, recent: Recent | None = None) -> None:
         self._connection = connection
+        self._recent = recent or Recent()
 
     def owners(self, signatures: Sequence[str]) -> Mapping[str, str]:
+        known = self._recent.roots
+        if not all(key in known for key in signatures):
+            known.update(self._owners(signatures))
+        return {key: known[key] for key in signatures if key in known}
+
+    def _owners(self, signatures: Sequence[str]) -> Mapping[str, str]:
         of = {digest(key): key for key in signatures}
         rows = self._connection.execute(select(keys.c.digest, keys.c.cluster).where(keys.c.digest.in_(list(of))))
         found = {of[row.digest]: row.cluster for row in rows}
@@ -71,6 +79,7 @@ class SqlBook:
         return self._connection.scalar(asked) is not None
 
     def create(self, signature: Signature) -> str:
+        self._recent.forget()
         key = digest(signature.key)
         known = self._connection.scalar(select(clusters.c.id).where(clusters.c.digest == key))
         if known is not None:  # its keys were given to another cluster by hand
@@ -86,6 +95,7 @@ class SqlBook:
         return str(row["id"])
 
     def learn(self, cluster: str, signatures: Sequence[str], profile: Profile, told: Sequence[str]) -> None:
+        self._recent.forget()
         rows = [{"digest": digest(key), "key": key, "cluster": cluster} for key in dict.fromkeys(signatures)]
         insert_missing(self._connection, keys, rows)
         if not told or self._exemplars(cluster) >= MOST_EXEMPLARS:
@@ -97,6 +107,7 @@ class SqlBook:
         )
 
     def redirect(self, cluster: str, into: str, why: str) -> None:
+        self._recent.forget()
         regroupings.merge(self._connection, cluster, into, by="triage", why=why)
 
     def _exemplars(self, cluster: str) -> int:
@@ -122,12 +133,13 @@ def root(connection: Connection, cluster: str) -> str:
         cluster = target
 
 
-def retitle(connection: Connection, cluster: str, title: str) -> None:
-    """Let the cluster's title be true of one more crash."""
+def retitle(connection: Connection, cluster: str, title: str) -> bool:
+    """Let the cluster's title be true of one more crash; returns whether it changed."""
     known: str = connection.execute(select(clusters.c.title).where(clusters.c.id == cluster)).scalar_one()
     shared = shared_title(known, title)
     if shared != known:
         connection.execute(update(clusters).where(clusters.c.id == cluster).values(title=shared))
+    return shared != known
 
 
 def shared_title(known: str, new: str) -> str:

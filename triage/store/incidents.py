@@ -11,11 +11,12 @@ from triage.store.tables import crashes, victims
 from triage.store.upsert import upsert
 
 
-def put(connection: Connection, crash: Crash) -> None:
-    """Write down what the crash is a victim of; nothing where it is none."""
+def put(connection: Connection, crash: Crash, *, is_new: bool) -> None:
+    """Write down what the crash is a victim of; nothing where it is none. `is_new`: it never came in before."""
     incident = incident_of(crash)
     if incident is None:
-        connection.execute(delete(victims).where(victims.c.crash == crash.id))
+        if not is_new:
+            connection.execute(delete(victims).where(victims.c.crash == crash.id))
         return
     upsert(connection, victims, {"crash": crash.id, "digest": digest(incident), "incident": incident}, key="crash")
 

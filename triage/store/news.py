@@ -13,7 +13,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from triage import clock
 from triage.model import Outcome
 from triage.store.columns import digest, spell
+from triage.store.recent import Recent
 from triage.store.tables import arrivals, clusters, crashes, inputs, reports
+from triage.store.upsert import insert_missing
 
 _BATCH = 500
 _TICK = timedelta(microseconds=1)
@@ -37,12 +39,14 @@ class Arrived:
     unread: frozenset[str] = frozenset()
 
 
-def arrive(connection: Connection, outcome: Outcome) -> None:
-    """Note the first time an outcome comes in. A later time changes nothing."""
+def arrive(connection: Connection, outcome: Outcome, recent: Recent) -> bool:
+    """Note the first time an outcome comes in, and tell whether it is now. A later time changes nothing."""
     crash = outcome.crash
     key = f"{_CRASH}{spell(crash.id)}" if crash is not None else f"{_INPUT}{digest(outcome.core)}"
-    statement = _insert(connection, arrivals).values(key=key, at=moment(connection))
-    connection.execute(statement.on_conflict_do_nothing())
+    at = moment(connection) if recent.latest is None else max(clock.now(), recent.latest + _TICK)
+    is_new = insert_missing(connection, arrivals, [{"key": key, "at": at}]) == 1
+    recent.latest = at if is_new else recent.latest
+    return is_new
 
 
 def moment(connection: Connection) -> datetime:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
@@ -47,6 +48,7 @@ from triage.store import (
 from triage.store.backend import Backend, Engines, explained
 from triage.store.book import root
 from triage.store.news import Arrived, Reported
+from triage.store.recent import Recent
 from triage.store.tables import clusters, crashes
 from triage.wire import crash_from_json
 
@@ -74,6 +76,8 @@ class Store:
     def __init__(self, backend: Backend, engines: Engines) -> None:
         self._backend = backend
         self._engines = engines
+        self._recent = Recent()
+        self._saving = Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -108,13 +112,17 @@ class Store:
         A crash of a known id, and an earlier outcome of the same path, are replaced. Without
         a stamp the input is triaged again next time.
         """
-        with self._writing() as connection:
-            if outcome.crash is not None:
-                outcome = replace(outcome, crash=writes.put_crash(connection, outcome.crash))
-            writes.put_input(connection, outcome, None if stamp is None else _stamp_text(stamp))
-            news.arrive(connection, outcome)
-            if outcome.crash is not None:
-                twins.drop_log_twins(connection, outcome.crash)
+        with self._saving, explained(self._backend):
+            with self._engines.writer.begin() as connection:
+                revision = writes.raise_revision(connection)
+                self._recent.begin(revision)
+                is_new = news.arrive(connection, outcome, self._recent)
+                if outcome.crash is not None:
+                    crash = writes.put_crash(connection, outcome.crash, self._recent, is_new=is_new)
+                    outcome = replace(outcome, crash=crash)
+                    twins.drop_log_twins(connection, crash, self._recent)
+                writes.put_input(connection, outcome, None if stamp is None else _stamp_text(stamp))
+            self._recent.done(revision)
         return outcome
 
     def clusters(self, query: Query | None = None, *, members: bool = True) -> list[Cluster]:

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, select
 
 from triage.model import Crash
 from triage.store.columns import spell
+from triage.store.recent import Recent
 from triage.store.tables import arrivals, crashes, inputs
 
 LOG = "kernel-log:"
@@ -21,9 +22,13 @@ def has_core(connection: Connection, pid: int, time: datetime | None) -> bool:
     return connection.scalar(select(crashes.c.id).where(_near(pid, time), ~_from_log()).limit(1)) is not None
 
 
-def drop_log_twins(connection: Connection, crash: Crash) -> None:
+def drop_log_twins(connection: Connection, crash: Crash, recent: Recent) -> None:
     """Remove what the kernel's log told of a crash whose core is here now."""
-    if crash.pid is None or crash.time is None or crash.core.startswith(LOG):
+    if crash.core.startswith(LOG):
+        recent.logs = True
+    if recent.logs is None:
+        recent.logs = connection.scalar(select(crashes.c.id).where(_from_log()).limit(1)) is not None
+    if not recent.logs or crash.pid is None or crash.time is None or crash.core.startswith(LOG):
         return
     twins = list(connection.scalars(select(crashes.c.id).where(_near(crash.pid, crash.time), _from_log())))
     for twin in twins:

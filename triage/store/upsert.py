@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Executable, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 _INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
@@ -16,13 +17,27 @@ _INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
 
 def upsert(connection: Connection, table: Table, row: Mapping[str, Any], *, key: str) -> None:
     """Insert the row, or replace the one with the same `key`."""
-    statement = _INSERTS[connection.dialect.name](table).values(dict(row))
-    fresh = {name: statement.excluded[name] for name in row if name != key}
-    connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=fresh))
+    connection.execute(_replacing(connection.dialect.name, table, tuple(row), key), dict(row))
 
 
-def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert the rows whose primary key is not there yet."""
-    if rows:
-        statement = _INSERTS[connection.dialect.name](table)
-        connection.execute(statement.on_conflict_do_nothing(), [dict(row) for row in rows])
+def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert the rows whose primary key is not there yet; returns how many, where it was one row that was given."""
+    if not rows:
+        return 0
+    given = [dict(row) for row in rows]
+    return connection.execute(
+        _adding(connection.dialect.name, table), given[0] if len(given) == 1 else given
+    ).rowcount
+
+
+# Making a statement takes as long as carrying it out: there are few, and each is made once.
+@cache
+def _replacing(dialect: str, table: Table, columns: tuple[str, ...], key: str) -> Executable:
+    statement = _INSERTS[dialect](table)
+    fresh = {name: statement.excluded[name] for name in columns if name != key}
+    return statement.on_conflict_do_update(index_elements=[key], set_=fresh)
+
+
+@cache
+def _adding(dialect: str, table: Table) -> Executable:
+    return _INSERTS[dialect](table).on_conflict_do_nothing()

@@ -1,6 +1,6 @@
 """An ELF program or library on the disk: who it is, its names, where its functions begin.
 
-LIEF reads the symbol tables. Function starts come from the binary-search table of
+Function starts come from the binary-search table of
 `.eh_frame_hdr` (LSB Core, "Exception Frames"): it is there in every stripped binary and costs
 one bisection, where decoding all of `.eh_frame` takes seconds.
 """
@@ -8,15 +8,14 @@ one bisection, where decoding all of `.eh_frame` takes seconds.
 from __future__ import annotations
 
 import struct
-import warnings
 from bisect import bisect_right
+from collections.abc import Iterator
 from functools import cached_property
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import lief
 from elftools.dwarf.callframe import FDE, CallFrameInfo
 from elftools.dwarf.structs import DWARFStructs
 
@@ -25,13 +24,11 @@ from triage.corefile.elf import Buffer, Segment
 from triage.corefile.mapped import open_mapped
 from triage.errors import InputError
 from triage.symbols.dwarf_entries import DAMAGE
+from triage.symbols.sections import FUNCTION_TYPES, NOBITS, SYMTAB, Section, contents, read_sections, tables
 from triage.symbols.separate import mini_debug_data
-
-lief.logging.disable()  # it would print on stderr what it dislikes about a separate debug file
-warnings.filterwarnings("ignore", message=".* is not a valid TYPE", category=RuntimeWarning)  # so would its bindings
+from triage.symbols.whole import exported
 
 _DEBUG_SECTIONS = {".debug_info", ".zdebug_info"}
-_FUNCTION_TYPES = {lief.ELF.Symbol.TYPE.FUNC, lief.ELF.Symbol.TYPE.GNU_IFUNC, lief.ELF.Symbol.TYPE.NOTYPE}
 _MOST_CFI = 1 << 16
 _ENCODING_TABLE = 0x3B  # DW_EH_PE_datarel | DW_EH_PE_sdata4: what every linker writes
 
@@ -83,62 +80,55 @@ class ElfFile:
         return None
 
     @cached_property
-    def _binary(self) -> lief.ELF.Binary | None:
-        config = lief.ELF.ParserConfig()
-        config.parse_relocations = False
-        config.parse_notes = False
-        config.parse_overlay = False
-        parsed = lief.ELF.parse(str(self.path), config)
-        return parsed if isinstance(parsed, lief.ELF.Binary) else None
+    def _sections(self) -> list[Section]:
+        return read_sections(self.contents)
 
     @cached_property
-    def _mini(self) -> lief.ELF.Binary | None:
+    def _mini(self) -> Buffer | None:
         """MiniDebugInfo: names of static functions, in an ELF file within a section."""
         packed = self.section(".gnu_debugdata")
         data = mini_debug_data(packed) if packed else None
-        parsed = lief.ELF.parse(list(data)) if data else None
-        return parsed if isinstance(parsed, lief.ELF.Binary) else None
+        return data if data is not None and data[:4] == b"\x7fELF" else None
+
+    def _defined(self) -> Iterator[tuple[str, int, int, int]]:
+        """`(name, ELF type, address, size)` of the defined symbols."""
+        if not self._sections:
+            yield from exported(self.path)
+        for table in tables(self.contents, self._sections):
+            yield from table.defined()
 
     @cached_property
     def symbols(self) -> dict[str, Symbol]:
         """Defined symbols of .dynsym and .symtab by name."""
-        if self._binary is None:
-            return {}
         found: dict[str, Symbol] = {}
-        for symbol in self._binary.symbols:
-            if symbol.shndx != 0 and symbol.value and isinstance(symbol.name, str):
-                found.setdefault(symbol.name, Symbol(symbol.value, symbol.size, symbol.name))
+        for name, _, address, size in self._defined():
+            found.setdefault(name, Symbol(address, size, name))
         return found
 
     @cached_property
     def has_symtab(self) -> bool:
         """Whether names of static functions are in the file (not stripped)."""
-        if self._binary is None:
-            return False
-        return len(self._binary.symtab_symbols) > 0 or self._mini is not None
+        return any(section.type == SYMTAB and section.size for section in self._sections) or self._mini is not None
 
     @cached_property
     def has_dynamic_symbols(self) -> bool:
         """Whether the file exports any name."""
-        return bool(self.symbols)
+        return next(self._defined(), None) is not None
 
     def section(self, name: str) -> bytes:
         """The contents of a section, empty when there is none of that name."""
-        found = self._binary.get_section(name) if self._binary is not None else None
-        return bytes(found.content) if found is not None else b""
+        found = next((section for section in self._sections if section.name == name), None)
+        return contents(self.contents, found) if found is not None else b""
 
     @cached_property
     def is_only_debug(self) -> bool:
         """Whether this is a separate debug file: its code is announced and not there."""
-        text = self._binary.get_section(".text") if self._binary is not None else None
-        return text is not None and text.type == lief.ELF.Section.TYPE.NOBITS
+        return any(section.name == ".text" and section.type == NOBITS for section in self._sections)
 
     @cached_property
     def has_debug_info(self) -> bool:
         """Whether the file itself carries DWARF."""
-        if self._binary is None:
-            return False
-        return any(section.name in _DEBUG_SECTIONS for section in self._binary.sections)
+        return any(section.name in _DEBUG_SECTIONS for section in self._sections)
 
     @cached_property
     def _by_start(self) -> tuple[list[int], list[Symbol]]:
@@ -146,12 +136,13 @@ class ElfFile:
         return [symbol.address for symbol in ordered], ordered
 
     def _functions(self) -> list[Symbol]:
-        if self._binary is None:
-            return []
+        """Function symbols of the file, then those of its MiniDebugInfo."""
+        mini = tables(self._mini, read_sections(self._mini)) if self._mini is not None else []
+        more = (found for table in mini for found in table.defined())
         return [
-            Symbol(symbol.value, symbol.size, str(symbol.name))
-            for symbol in chain(self._binary.symbols, self._mini.symbols if self._mini is not None else ())
-            if symbol.shndx != 0 and symbol.value and symbol.type in _FUNCTION_TYPES and symbol.name
+            Symbol(address, size, name)
+            for name, kind, address, size in chain(self._defined(), more)
+            if kind in FUNCTION_TYPES
         ]
 
     def function_at(self, address: int) -> Symbol | None:
@@ -249,9 +240,13 @@ class ElfFile:
         data = self.contents[at : at + min(size, segment.file_size - (address - segment.address))]
         return data if len(data) == size else None
 
-    def code(self) -> list[tuple[int, int]]:
+    def code(self) -> tuple[tuple[int, int], ...]:
         """`(address, size)` of the executable parts of the file."""
-        return [(s.address, s.file_size) for s in self.segments if s.type == elf.PT_LOAD and s.flags & elf.PF_X]
+        return self._code
+
+    @cached_property
+    def _code(self) -> tuple[tuple[int, int], ...]:
+        return tuple((s.address, s.file_size) for s in self.segments if s.type == elf.PT_LOAD and s.flags & elf.PF_X)
 
     def find(self, wanted: bytes) -> int | None:
         """The address of the first place in the file's image that holds these bytes."""

@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from triage.corefile.elf import Buffer
 from triage.corefile.modules import VDSO, MappedModule
@@ -25,6 +26,7 @@ from triage.symbols.separate import debug_link, has_crc, places
 
 DEBUG_FOLDER = Path("/usr/lib/debug")
 _LINKS = 40
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,14 @@ class Finder:
         self._links: Path | None = None
         self._opened: dict[tuple[str, int, int], ElfFile | None] = {}
         self._located: dict[tuple[str, str | None], Located] = {}
+        self._kept: dict[type[object], object] = {}
+
+    def kept(self, kind: type[T]) -> T:
+        """What another room keeps of builds for the next core: one object of its own making, for as long as this."""
+        found = self._kept.setdefault(kind, kind())
+        if not isinstance(found, kind):
+            raise TypeError(f"not a {kind}")
+        return found
 
     @property
     def debug_dirs(self) -> tuple[Path, ...]:

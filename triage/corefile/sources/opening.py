@@ -98,20 +98,16 @@ def _unfinished() -> InputError:
 
 def _short(descriptor: int) -> bool:
     """Whether the file ends before its own headers say, or before there are any."""
-    with os.fdopen(os.dup(descriptor), "rb") as stream:
-        stream.seek(0)
-        head = stream.read(1 << 16)
-        try:
-            header = elf.read_header(head)
-        except InputError as error:
-            return error.code in ("empty", "truncated")
-        table = header.segments_at + header.segment_count * header.segment_size
-        if table > len(head):
-            stream.seek(0)
-            head = stream.read(min(table, 8 << 20))
-    segments = list(elf.read_segments(head, header))
-    whole = max((segment.offset + segment.file_size for segment in segments), default=0)
-    return len(segments) < header.segment_count or os.fstat(descriptor).st_size < whole
+    head = os.pread(descriptor, 1 << 16, 0)
+    try:
+        header = elf.read_header(head)
+    except InputError as error:
+        return error.code in ("empty", "truncated")
+    table = header.segments_at + header.segment_count * header.segment_size
+    if table > len(head):
+        head = os.pread(descriptor, min(table, 8 << 20), 0)
+    count, whole = elf.extent(head, header)
+    return count < header.segment_count or os.fstat(descriptor).st_size < whole
 
 
 def _unpacked(

@@ -10,18 +10,31 @@ from triage.corefile import CoreFile
 from triage.corefile.elf import PF_X
 from triage.model import HeapCheck, HeapPlace, Hook, Opcache, Role, Runtime, ScriptFrame
 from triage.runtimes.php import facts, ini, modules, variables
+from triage.runtimes.php.builds import Builds, builds_of
 from triage.runtimes.php.callbacks import Callbacks
+from triage.runtimes.php.census import KnownNames, Process
+from triage.runtimes.php.defaults import KnownDefaults
 from triage.runtimes.php.fibers import FoundFiber, fibers, stacks
 from triage.runtimes.php.fpm import worker
 from triage.runtimes.php.frames import Frameless, StackReader, Walk
 from triage.runtimes.php.globals import Php, find_php
-from triage.runtimes.php.heap import Shape, Walked, calibrate, check_heap, check_objects, check_roots, whereis
+from triage.runtimes.php.heap import (
+    KnownPlaces,
+    Shape,
+    Walked,
+    calibrate,
+    check_heap,
+    check_objects,
+    check_roots,
+    find_roots,
+    whereis,
+)
 from triage.runtimes.php.hooks import Hooks
 from triage.runtimes.php.inspector import Inspector
 from triage.runtimes.php.moduledata import ModuleData
-from triage.runtimes.php.names import native_names
+from triage.runtimes.php.names import Names, native_names
 from triage.runtimes.php.naming import constant_expression
-from triage.runtimes.php.opcache import SHARED, opcache, shared_regions
+from triage.runtimes.php.opcache import SHARED, KnownPlace, opcache, shared_regions
 from triage.runtimes.php.panic import last_words
 from triage.runtimes.php.reader import Reader
 from triage.runtimes.php.roots.loop import loop_start
@@ -78,7 +91,7 @@ class PhpProcess:
         walker = self._walker(jit, found)
         walk = self._walk(walker)
         own, doubts = stacks(self._reader, found, walker, self._executor("current_execute_data"), limit=_FIBER_FRAMES)
-        hooks = self._hooks(walk, names)
+        hooks = self._hooks(walk)
         loops = [hook.module for hook in hooks if hook.name == "zend_execute_ex"]
         return Reading(
             runtime=replace(
@@ -199,8 +212,8 @@ class PhpProcess:
             return {}
         return {held["r14"]: held["r15"]}
 
-    def _hooks(self, walk: Walk, names: Mapping[int, str]) -> tuple[Hook, ...]:
-        found = Hooks(self._core, self._finder, self._php, self._reader, names)
+    def _hooks(self, walk: Walk) -> tuple[Hook, ...]:
+        found = Hooks(self._core, self._finder, self._php, self._reader)
         return found.found([frame.address for frame in walk.frames if frame.role is not Role.INTERNAL])
 
     @cached_property
@@ -231,11 +244,16 @@ class PhpProcess:
             return found
         broken = (
             *check_objects(self._reader, executor, walked, lambda at: self._core.module_at(at) is not None),
-            *check_roots(self._reader, self._data.of(None), walked),
+            *check_roots(self._reader, self._roots(), walked),
         )
         if not broken:
             return found
         return replace(found, state="damaged", faults=(*found.faults, *broken))
+
+    def _roots(self) -> list[int]:
+        own = self._php.module
+        known = self._finder.kept(KnownPlaces)
+        return find_roots(self._reader, lambda: self._data.of(None), known, own.build_id, own.base)
 
     def _interrupted(self) -> tuple[int, ...]:
         """The registers, when the process was stopped by another one, at any point of its work."""
@@ -245,7 +263,7 @@ class PhpProcess:
         return tuple(self._core.notes.threads[0].registers.values())
 
     def _opcache(self) -> Opcache | None:
-        found = opcache(self._core, at_crash=self._at_crash)
+        found = opcache(self._core, self._finder.kept(KnownPlace), at_crash=self._at_crash)
         if found is not None and not found.dumped:
             self._warnings.append(
                 "opcache's shared memory is not in the core: names of functions, files and ini directives that lie "
@@ -260,16 +278,23 @@ class PhpProcess:
         functions, handlers = (self._reader.number(place) if place else None for place in places)
         return Frameless(functions, handlers) if functions and handlers else None
 
-    def _names(self) -> dict[int, str]:
-        found = native_names(
-            self._reader,
-            self._executor("function_table"),
-            self._executor("class_table"),
-            self._php.extensions,
-        )
-        if self._loop is not None:
-            found.setdefault(self._loop, "execute_ex")
-        return found
+    def _names(self) -> Mapping[int, str]:
+        return Names(self._native_names, {self._loop: "execute_ex"} if self._loop is not None else {})
+
+    def _native_names(self) -> Mapping[int, str]:
+        functions, classes = self._executor("function_table"), self._executor("class_table")
+
+        def read() -> dict[int, str]:
+            return native_names(self._reader, functions, classes, self._php.extensions)
+
+        if self._builds is None:
+            return read()
+        process = Process(self._core.memory, self._reader, self._php, self._builds)
+        return self._finder.kept(KnownNames).names(process, read)
+
+    @cached_property
+    def _builds(self) -> Builds | None:
+        return builds_of(self._core, self._php)
 
     def _runtime(self, walk: Walk, jit: tuple[tuple[int, int], ...]) -> Runtime:
         reader, php = self._reader, self._php
@@ -298,7 +323,15 @@ class PhpProcess:
     def directives(self) -> list[ini.Directive]:
         """All ini directives; empty when their table is not readable."""
         table = self._executor("ini_directives")
-        return list(ini.directives(self._reader, table, self._data.of)) if table else []
+        if not table:
+            return []
+
+        def read() -> list[ini.Directive]:
+            return list(ini.directives(self._reader, table, self._data.of))
+
+        if self._builds is None:
+            return read()
+        return self._finder.kept(KnownDefaults).directives(self._core.memory, self._reader, table, self._builds, read)
 
     def _options(self) -> dict[str, str | None]:
         found = self.directives()

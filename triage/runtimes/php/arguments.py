@@ -7,6 +7,7 @@ behind all variables and temporaries.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from triage.model import Argument
 from triage.runtimes.php.reader import Reader, Value
@@ -18,6 +19,15 @@ _ZVAL = 16
 _CONST, _VARIABLES = 1, (2, 4, 8)  # operand types: a literal; a temporary, a result, a named variable
 
 
+class _Declared(NamedTuple):
+    """A function's kind, its number of declared parameters and of all variables, and the names read so far."""
+
+    kind: int | None
+    declared: int
+    variables: int
+    names: dict[int, str | None]
+
+
 class Arguments:
     """Reads arguments. `values` adds previews; without it there are types only."""
 
@@ -25,24 +35,30 @@ class Arguments:
         self._reader = reader
         self._values = Values(reader)
         self._with_values = values
+        self._known: dict[int, _Declared] = {}
 
-    def of(self, frame: int, function: int) -> tuple[Argument, ...]:
+    def of(self, frame: int, function: int, count: int) -> tuple[Argument, ...]:
         """The arguments of the execute_data at `frame`, at most 64, in the order they were passed."""
-        return tuple(self._each(frame, function))
+        return tuple(self._each(frame, function, count)) if count else ()
 
-    def _each(self, frame: int, function: int) -> Iterator[Argument]:
+    def _each(self, frame: int, function: int, count: int) -> Iterator[Argument]:
         reader = self._reader
-        count = reader.field(frame, "execute_data", "This.u2") or 0
-        kind = reader.field(function, "op_array", "type")
-        declared = reader.field(function, "op_array", "num_args") or 0
+        told = self._declared(function)
         first = frame + reader.layout.constant("ZEND_CALL_FRAME_SLOT") * _ZVAL
-        behind = first + self._variables(function) * _ZVAL
         for at in range(min(count, MOST)):
-            beyond = kind != _INTERNAL and at >= declared
-            place = behind + (at - declared) * _ZVAL if beyond else first + at * _ZVAL
-            value = reader.value(place)
-            name = None if beyond else self._name(function, kind, at, declared)
-            yield self._argument(name, value)
+            beyond = told.kind != _INTERNAL and at >= told.declared
+            value = reader.value(first + (told.variables + at - told.declared if beyond else at) * _ZVAL)
+            if not beyond and at not in told.names:
+                told.names[at] = self._name(function, told.kind, at, told.declared)
+            yield self._argument(None if beyond else told.names[at], value)
+
+    def _declared(self, function: int) -> _Declared:
+        """What the function itself says of its arguments, read once."""
+        if function not in self._known:
+            field = self._reader.field
+            kind, count = field(function, "op_array", "type"), field(function, "op_array", "num_args") or 0
+            self._known[function] = _Declared(kind, count, self._variables(function), {})
+        return self._known[function]
 
     def without_frame(self, frame: int, opline: int, function: int, count: int) -> tuple[Argument, ...]:
         """The arguments of a function called without a frame (PHP 8.4 and newer): the instruction's operands."""

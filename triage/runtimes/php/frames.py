@@ -9,9 +9,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from triage.model import Role, ScriptFrame
 from triage.runtimes.php.arguments import Arguments
+from triage.runtimes.php.calls import Call, Calls
 from triage.runtimes.php.callsites import CallSites
 from triage.runtimes.php.functions import EVAL, INTERNAL, Function, Functions
 from triage.runtimes.php.naming import KIND, call_of, evaluating, name_files, with_note
@@ -85,6 +87,13 @@ class StackReader:
         icalls = {opcode(f"ZEND_FRAMELESS_ICALL_{n}"): n for n in range(4)}
         self._icalls = {number: count for number, count in icalls.items() if number is not None}
         """Instructions that call a built-in function without a frame, with their number of operands."""
+        number = reader.layout.constant
+        self._top, self._of_generator = number("ZEND_CALL_TOP"), number("ZEND_CALL_GENERATOR")
+        self._is_object = number("IS_OBJECT")
+        self._size, self._slot = reader.layout.size("execute_data"), reader.layout.size("zval")
+        self._calls = Calls(reader)
+        self._alike: dict[tuple[object, ...], dict[str, Any]] = {}
+        self._handling: dict[int, bool] = {}
         self._compiled: dict[int, bool] = {}
         self._delegated: set[int] = set()
         self._bare = False
@@ -100,33 +109,36 @@ class StackReader:
         frames: list[ScriptFrame] = []
         self.bottoms = []
         chain = list(self._chain(current, limit, until))  # whole first: a role depends on the callers
-        for at, address in enumerate(chain):
+        inner: Call | None = None
+        for at, call in enumerate(chain):
             self._bare = _WITH_ARGUMENTS <= at < len(chain) - _WITH_ARGUMENTS
-            if address in self._fibers and frames:
-                self.bottoms.append(address)
-                frames[-1] = with_note(frames[-1], f"start of fiber #{self._fibers[address]}")
-            frame = self._frame(address)
+            if call.address in self._fibers and frames:
+                self.bottoms.append(call.address)
+                frames[-1] = with_note(frames[-1], f"start of fiber #{self._fibers[call.address]}")
+            frame = self._frame(call)
             if frame is not None:
-                if frames:
-                    frames[-1] = self._questioned(frames[-1], frame)
+                if inner is not None:
+                    frames[-1] = self._questioned(frames[-1], inner, frame, call)
                 frames.extend((*self._without_frame(frame), frame))
+                inner = call
         if self._constant is not None and until is None:
             frames.insert(evaluating(frames), self._constant)
         named = name_files(frames, self._includes)
         return Walk(tuple(named), len(named), tuple(self.warnings))
 
-    def _chain(self, current: int | None, limit: int, until: int | None) -> Iterator[int]:
-        """Addresses of the execute_data records, delegating generators put in their place."""
+    def _chain(self, current: int | None, limit: int, until: int | None) -> Iterator[Call]:
+        """The execute_data records, delegating generators put in their place."""
         seen: set[int] = set()
         address, last, given = current, 0, 0
         while address and address != until:
             if address in seen:
                 self.warnings.append(f"the PHP stack loops back to frame {address:#x}; cut there")
                 return
-            if not self._reader.sound(address):
+            call = self._calls.at(address) if address % 8 == 0 else None
+            if call is None or (call.opline is None and not self._reader.sound(address)):
                 self.warnings.append(f"the PHP stack leads to {address:#x}, which is not readable; cut there")
                 return
-            refused = self._refused(last or None, address)
+            refused = self._refused(last or None, call)
             if refused:
                 self.warnings.append(f"the PHP stack leads to {address:#x}, which {refused}; cut there")
                 return
@@ -134,69 +146,48 @@ class StackReader:
                 self.warnings.append(f"more than {limit} PHP frames; the outermost are left out")
                 return
             seen.add(address)
-            if self._is_placeholder(address):
-                chain = list(self._generators(address, limit - given))
+            if not call.func and self._generator(call) is not None:  # the dummy frame PHP pushes for `yield from`
+                chain = list(self._generators(call, limit - given))
                 self._delegated.update([last, *chain][:-1])
                 given += len(chain)
-                yield from chain
+                yield from map(self._calls.at, chain)
             else:
                 given += 1
                 last = address
-                yield address
-            following = self._reader.field(address, "execute_data", "prev_execute_data")
-            if following is None:
+                yield call
+            if call.previous is None:
                 self.warnings.append(f"the PHP stack's frame {address:#x} is cut off; the outer ones are lost")
-            address = following
+            address = call.previous
 
-    def _questioned(self, inner: ScriptFrame, caller: ScriptFrame) -> ScriptFrame:
+    def _questioned(self, inner: ScriptFrame, inner_call: Call, caller: ScriptFrame, call: Call) -> ScriptFrame:
         """`inner`, with a note when its caller's code says that it calls another function."""
         if caller.role is Role.INTERNAL or inner.ends_activation:
             return inner
-        functions = (
-            self._functions.at(self._reader.field(frame.address, "execute_data", "func") or 0)
-            for frame in (caller, inner)
-        )
-        outside, inside = functions
-        doubt = self._sites.doubt(outside, self._opline(caller.address, outside), inside)
+        outside, inside = self._functions.at(call.func or 0), self._functions.at(inner_call.func or 0)
+        doubt = self._sites.doubt(outside, self._opline(call, outside), inside)
         return with_note(inner, doubt) if doubt else inner
 
-    def _refused(self, inner: int | None, address: int) -> str | None:
-        """Why there can be no call at `address`; records without a function are PHP's own and lie anywhere."""
-        reader = self._reader
-        target = reader.field(address, "execute_data", "func")
-        if self._stack is None or not target:
+    def _refused(self, inner: int | None, call: Call) -> str | None:
+        """Why there can be no such call; records without a function are PHP's own and lie anywhere."""
+        if self._stack is None or not call.func:
             return None
-        function = self._functions.at(target)
-        flags = reader.field(address, "execute_data", "This.u1") or 0
         return self._stack.refuses(
             inner,
-            address,
-            size=reader.layout.size("execute_data") + function.slots * reader.layout.size("zval"),
-            generator=bool(flags & reader.layout.constant("ZEND_CALL_GENERATOR")),
+            call.address,
+            size=self._size + self._functions.at(call.func).slots * self._slot,
+            generator=bool(call.flags & self._of_generator),
         )
 
-    def _is_placeholder(self, address: int) -> bool:
-        """Whether this is the dummy frame PHP pushes for `yield from` (no function, This = Generator)."""
-        if self._reader.field(address, "execute_data", "func"):
-            return False
-        return self._generator(address) is not None
+    def _generator(self, call: Call) -> int | None:
+        return call.this if self._this_class(call) == "Generator" else None
 
-    def _generator(self, address: int) -> int | None:
-        reader = self._reader
-        this = reader.value(address + reader.layout.offset("execute_data", "This"))
-        if this is None or this.type != reader.layout.constant("IS_OBJECT"):
-            return None
-        return this.payload if self._values.class_of(this.payload) == "Generator" else None
-
-    def _this_class(self, address: int) -> str | None:
+    def _this_class(self, call: Call) -> str | None:
         """The class of `$this`, `None` in a function or a static method."""
-        reader = self._reader
-        this = reader.value(address + reader.layout.offset("execute_data", "This"))
-        if this is None or this.type != reader.layout.constant("IS_OBJECT"):
+        if call.kind != self._is_object or call.this is None:
             return None
-        return self._values.class_of(this.payload)
+        return self._values.class_of(call.this)
 
-    def _generators(self, placeholder: int, most: int) -> Iterator[int]:
+    def _generators(self, placeholder: Call, most: int) -> Iterator[int]:
         """The delegating generators, from the running one's parent out to the one first resumed."""
         reader = self._reader
         chain: list[int] = []
@@ -214,45 +205,50 @@ class StackReader:
             if frame is not None:
                 yield frame
 
-    def _frame(self, address: int) -> ScriptFrame | None:
-        reader = self._reader
-        target = reader.field(address, "execute_data", "func")
-        if not target:
+    def _frame(self, call: Call) -> ScriptFrame | None:
+        """The frame; what calls of one function at one place have in common is found once."""
+        if not call.func:
             return None  # a dummy frame PHP pushes around callbacks; it is no call of the script
-        function = self._functions.at(target)
-        flags = reader.field(address, "execute_data", "This.u1") or 0
-        top = bool(flags & reader.layout.constant("ZEND_CALL_TOP"))
-        if function.broken:
-            return ScriptFrame(
-                kind=KIND,
-                role=Role.USER,
-                address=address,
-                function=None,
-                ends_activation=top,
-                note=f"unreadable: function record {target:#x} is not mapped or not a function",
-            )
-        return (
-            self._internal(address, target, function)
-            if function.type == INTERNAL
-            else self._user(address, target, function, flags, ends=top)
-        )
-
-    def _internal(self, address: int, target: int, function: Function) -> ScriptFrame | None:
-        if function.name is None:
+        function = self._functions.at(call.func)
+        if function.type == INTERNAL and function.name is None:
             return None  # the nameless entry of a fiber: PHP's own bookkeeping
-        this = self._this_class(address)
-        return ScriptFrame(
-            kind=KIND,
-            role=Role.INTERNAL,
-            address=address,
-            function=function.name,
+        this = self._this_class(call) if function.name else None
+        opline = None if function.type == INTERNAL else self._opline(call, function)
+        ends = bool(call.flags & self._top) and call.address not in self._delegated
+        told = self._first_text(call.address) if function.name in _STAND_INS else None
+        key = call.func, this, opline, ends, call.flags & (self._of_generator | self._top), told
+        alike = self._alike.get(key)
+        if alike is None:
+            alike = self._alike[key] = self._shared(call, function, this, opline, told, ends=ends)
+        bare = self._bare or not function.name or function.broken
+        arguments = () if bare else self._arguments.of(call.address, call.func, call.passed)
+        return ScriptFrame(kind=KIND, address=call.address, arguments=arguments, **alike)
+
+    def _shared(
+        self, call: Call, function: Function, this: str | None, opline: int | None, told: str | None, *, ends: bool
+    ) -> dict[str, Any]:
+        if function.broken:
+            note = f"unreadable: function record {call.func or 0:#x} is not mapped or not a function"
+            return {
+                "role": Role.USER,
+                "function": None,
+                "ends_activation": bool(call.flags & self._top),
+                "note": note,
+            }
+        if function.type == INTERNAL:
+            return self._internal(function, this)
+        return self._user(call, function, this, opline, told, ends=ends)
+
+    def _internal(self, function: Function, this: str | None) -> dict[str, Any]:
+        return {
+            "role": Role.INTERNAL,
+            "function": function.name,
             # FFI's functions belong to no class, but PHP shows them as methods of FFI.
-            class_name=function.class_name or this,
-            handler=function.handler,
-            note=f"internal, {function.doubt}" if function.doubt else "internal",
-            call=call_of(function, this),
-            arguments=() if self._bare else self._arguments.of(address, target),
-        )
+            "class_name": function.class_name or this,
+            "handler": function.handler,
+            "note": f"internal, {function.doubt}" if function.doubt else "internal",
+            "call": call_of(function, this),
+        }
 
     def _without_frame(self, caller: ScriptFrame) -> Iterator[ScriptFrame]:
         """The built-in function that `caller` runs right now without a frame, if it does."""
@@ -280,43 +276,36 @@ class StackReader:
                 arguments=self._arguments.without_frame(caller.address, opline, target, operands),
             )
 
-    def _user(self, address: int, target: int, function: Function, flags: int, *, ends: bool) -> ScriptFrame:
-        opline = self._opline(address, function)
-        reader = self._reader
+    def _user(
+        self, call: Call, function: Function, this: str | None, opline: int | None, told: str | None, *, ends: bool
+    ) -> dict[str, Any]:
         jitted = bool(self._jit) and self._has_jit_code(function)
-        this = self._this_class(address) if function.name else None
-        arguments = self._arguments.of(address, target) if function.name and not self._bare else ()
-        role = Role.EVAL if function.type == EVAL else Role.USER if function.name else Role.MAIN
-        return ScriptFrame(
-            kind=KIND,
-            role=role,
-            address=address,
-            function=function.name,
-            class_name=(function.class_name or this) if function.name else None,
-            file=function.file,
-            line=reader.field(opline, "op", "lineno") if opline else None,
+        notes = self._notes(call, function, told, jitted=jitted, opline=opline)
+        return {
+            "role": Role.EVAL if function.type == EVAL else Role.USER if function.name else Role.MAIN,
+            "function": function.name,
+            "class_name": (function.class_name or this) if function.name else None,
+            "file": function.file,
+            "line": self._reader.field(opline, "op", "lineno") if opline else None,
             # With `yield from` one native loop runs the innermost generator for all that wait for it.
-            ends_activation=ends and address not in self._delegated,
-            jit=jitted,
-            note=", ".join(self._notes(address, function, flags, jitted=jitted, opline=opline)) or None,
-            call=call_of(function, this) if function.name else None,
-            opcode=self._opcode(opline),
-            arguments=arguments,
-        )
+            "ends_activation": ends,
+            "jit": jitted,
+            "note": ", ".join(notes) or None,
+            "call": call_of(function, this) if function.name else None,
+            "opcode": self._opcode(opline),
+        }
 
     def _notes(
-        self, address: int, function: Function, flags: int, *, jitted: bool, opline: int | None
+        self, call: Call, function: Function, told: str | None, *, jitted: bool, opline: int | None
     ) -> Iterator[str]:
-        if flags & self._reader.layout.constant("ZEND_CALL_GENERATOR"):
+        if call.flags & self._of_generator:
             yield "generator"
         if jitted:
             yield "jit"
         if function.closure and function.declared:
             yield f"declared on line {function.declared}"
-        if function.name in _STAND_INS:
-            called = self._first_text(address)
-            if called:
-                yield f"stands in for {called}()"
+        if told:
+            yield f"stands in for {told}()"
         if function.doubt:
             yield function.doubt
         if opline is None:
@@ -343,17 +332,22 @@ class StackReader:
             self._compiled[start] = any(low <= h < high for h in handlers for low, high in self._jit)
         return self._compiled[start]
 
-    def _opline(self, address: int, function: Function) -> int | None:
+    def _opline(self, call: Call, function: Function) -> int | None:
         """The instruction the frame stands on, `None` when the saved one is outside its code."""
-        reader = self._reader
         start, end = function.opcodes
-        held = self._registers.get(address)
+        held = self._registers.get(call.address)
         if held is not None and start <= held < end:
             return held
-        opline = reader.field(address, "execute_data", "opline")
-        if opline and reader.field(opline, "op", "opcode") == self._handle_exception and self._before_exception:
+        opline = call.opline
+        if opline and self._before_exception and self._handles(opline):
             opline = self._before_exception
         return opline if opline and start <= opline < end else None
+
+    def _handles(self, opline: int) -> bool:
+        """Whether this is PHP's own instruction that stands for an exception on its way."""
+        if opline not in self._handling:
+            self._handling[opline] = self._reader.field(opline, "op", "opcode") == self._handle_exception
+        return self._handling[opline]
 
     def _includes(self, caller: ScriptFrame) -> str | None:
         """With which statement `caller` runs file code right now: `include`, `require_once`, …"""

@@ -7,8 +7,9 @@ them; then by searching memory for what must be in them. What does not verify is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from triage.corefile import CoreFile
 from triage.corefile.modules import MappedModule
@@ -204,7 +205,9 @@ class _Search:
         bootstrap = layout_for(_ANY, zts=False)
         if bootstrap is None:
             raise LookupError(f"the layout table lacks {_ANY}")
-        extensions = read_extensions(Reader(self._core.memory, bootstrap), self._addresses["module_registry"])
+        reader = Reader(self._core.memory, bootstrap)
+        texts = partial(self._finder.kept(KnownTexts).text, self._core, reader)
+        extensions = read_extensions(reader, self._addresses["module_registry"], texts)
         engine = next((e for e in extensions if e.name.lower() in ("core", "standard") and e.version), None)
         if engine is None or engine.version is None:
             return f"PHP's own state was not read: the module list in {self._module.path} is unreadable or damaged"
@@ -274,21 +277,40 @@ def _is_executor(reader: Reader, address: int | None) -> bool:
     return all(table is not None and reader.field(table, "array", "nNumOfElements") for table in tables)
 
 
-def read_extensions(reader: Reader, registry: int) -> list[Extension]:
-    """The module registry: every loaded extension, in the order it was loaded."""
+class KnownTexts:
+    """Names and versions of extensions, constants of the files they lie in: by build and place there."""
+
+    def __init__(self) -> None:
+        self._texts: dict[tuple[str, int], str | None] = {}
+
+    def text(self, core: CoreFile, reader: Reader, address: int | None) -> str | None:
+        """The NUL-terminated text at `address`, kept where it lies in what a file brings and nobody may write to."""
+        module = core.module_at(address) if address else None
+        if address is None or module is None or module.build_id is None or core.memory.dumped(address, 1):
+            return reader.c_string(address)
+        key = module.build_id, address - module.base
+        if key not in self._texts:
+            self._texts[key] = reader.c_string(address)
+        return self._texts[key]
+
+
+def read_extensions(
+    reader: Reader, registry: int, text: Callable[[int | None], str | None] | None = None
+) -> list[Extension]:
+    """The module registry: every loaded extension, in the order it was loaded. `text` reads C strings."""
+    layout, text = reader.layout, text or reader.c_string
+    name_at, version_at = layout.offset("module_entry", "name"), layout.offset("module_entry", "version")
+    zts_at, debug_at = layout.offset("module_entry", "zts"), layout.offset("module_entry", "zend_debug")
     found = []
-    for element in reader.elements(registry):
-        entry = element.value.payload
-        name = reader.c_string(reader.field(entry, "module_entry", "name")) if reader.sound(entry) else None
-        if name is None:
+    for entry in reader.payloads(registry):
+        raw = reader.memory.read(entry, layout.size("module_entry")) if entry % 8 == 0 else None
+        name = text(_word(raw, name_at)) if raw is not None else None
+        if raw is None or name is None:
             continue
-        found.append(
-            Extension(
-                name=name,
-                version=reader.c_string(reader.field(entry, "module_entry", "version")),
-                entry=entry,
-                zts=bool(reader.field(entry, "module_entry", "zts")),
-                debug=bool(reader.field(entry, "module_entry", "zend_debug")),
-            )
-        )
+        version = text(_word(raw, version_at))
+        found.append(Extension(name, version, entry, zts=bool(raw[zts_at]), debug=bool(raw[debug_at])))
     return found
+
+
+def _word(raw: bytes, at: int) -> int:
+    return int.from_bytes(raw[at : at + 8], "little")

@@ -5,7 +5,7 @@ code names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from triage.corefile import CoreFile
 from triage.corefile.elf import PF_X
@@ -27,14 +27,13 @@ _NONE = 0xFFFFFFFF  # zend_observer_fcall_op_array_extension is -1 while nobody 
 
 
 class Hooks:
-    """Finds the hooks of one process. `names` are native functions by start address."""
+    """Finds the hooks of one process."""
 
-    def __init__(self, core: CoreFile, finder: Finder, php: Php, reader: Reader, names: Mapping[int, str]) -> None:
+    def __init__(self, core: CoreFile, finder: Finder, php: Php, reader: Reader) -> None:
         self._core = core
         self._finder = finder
         self._php = php
         self._reader = reader
-        self._names = names
 
     def found(self, frames: Sequence[int]) -> tuple[Hook, ...]:
         """All hooks; observers are looked for in the caches of these execute_data frames."""
@@ -58,7 +57,7 @@ class Hooks:
             return None
         file = self._finder.locate(module).file
         symbol = file.function_at(target - module.base) if file else None
-        function = symbol.name if symbol else self._names.get(target)
+        function = symbol.name if symbol else None  # what replaces a part of the engine is no function of PHP's
         return Hook(name=name, module=module.path, extension=self._extension(module), function=function)
 
     def _extension(self, module: MappedModule) -> str | None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from triage import redact
 from triage.runtimes.php.reader import Reader
@@ -20,8 +21,7 @@ _OFF = {"", "0", "off", "no", "false", "none"}
 _ON = {"1", "on", "yes", "true"}
 
 
-@dataclass(frozen=True, slots=True)
-class Directive:
+class Directive(NamedTuple):
     """One ini directive. `default` is `None` when no definition was found, `known` tells.
 
     `original` is the value it had before a script, a pool's settings or `.user.ini` changed it at
@@ -120,6 +120,7 @@ def _is_changed(directive: Directive) -> bool:
     return _plain(directive.value) != _plain(directive.default)
 
 
+@lru_cache(maxsize=2048)
 def _plain(value: str | None) -> str:
     """One spelling for the ways to write off and on."""
     text = (value or "").strip().lower()

@@ -7,20 +7,43 @@ extension's life-cycle pointers hold the addresses. 2,000 names in a few dozen m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 from triage.runtimes.php.globals import Extension
 from triage.runtimes.php.reader import Reader
 
-_INTERNAL = 1
-_INTERNAL_CLASS = 1
-_LIFE_CYCLE = {
+INTERNAL = 1
+INTERNAL_CLASS = 1
+LIFE_CYCLE = {
     "module_startup_func": "zm_startup",
     "module_shutdown_func": "zm_shutdown",
     "request_startup_func": "zm_activate",
     "request_shutdown_func": "zm_deactivate",
     "info_func": "zm_info",
 }
+
+
+class Names(Mapping[int, str]):
+    """Names by absolute start address, read when the first is asked for; `others` are for what has none then."""
+
+    def __init__(self, read: Callable[[], Mapping[int, str]], others: Mapping[int, str]) -> None:
+        self._read = read
+        self._others = others
+
+    @cached_property
+    def _found(self) -> Mapping[int, str]:
+        return self._read()
+
+    def __getitem__(self, address: int) -> str:
+        found = self._found.get(address)
+        return self._others[address] if found is None else found
+
+    def __iter__(self) -> Iterator[int]:
+        return iter({**self._found, **self._others})
+
+    def __len__(self) -> int:
+        return len({**self._found, **self._others})
 
 
 def native_names(
@@ -32,7 +55,7 @@ def native_names(
     """
     names: dict[int, str] = {}
     for extension in extensions:
-        for field, prefix in _LIFE_CYCLE.items():
+        for field, prefix in LIFE_CYCLE.items():
             address = reader.field(extension.entry, "module_entry", field)
             if address:
                 names.setdefault(address, f"{prefix}_{extension.name.lower()}")
@@ -50,7 +73,7 @@ def _functions(reader: Reader, table: int | None, prefix: str) -> Iterator[tuple
     read, string = reader.memory.read, reader.string
     for target in reader.payloads(table) if table else ():
         record = read(target, handler_at + 8) if target % 8 == 0 else None  # one read instead of three
-        if record is None or record[0] != _INTERNAL:
+        if record is None or record[0] != INTERNAL:
             continue
         handler = int.from_bytes(record[handler_at:], "little")
         name = string(int.from_bytes(record[name_at : name_at + 8], "little"))
@@ -60,7 +83,7 @@ def _functions(reader: Reader, table: int | None, prefix: str) -> Iterator[tuple
 
 def _classes(reader: Reader, classes: int | None) -> Iterator[tuple[str, int]]:
     for entry in reader.payloads(classes) if classes else ():
-        if not reader.sound(entry) or reader.field(entry, "class_entry", "type") != _INTERNAL_CLASS:
+        if not reader.sound(entry) or reader.field(entry, "class_entry", "type") != INTERNAL_CLASS:
             continue
         name = reader.string(reader.field(entry, "class_entry", "name"))
         if name:

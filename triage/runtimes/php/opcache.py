@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from itertools import chain
 
 from triage import clock
 from triage.corefile import CoreFile
@@ -23,10 +24,18 @@ _SIZES = (
 )
 _COUNTERS = "<6Q2Q3I"
 _SPAN = 160
+_MOST_AT = 68  # behind six counters, two pointers and the number of entries
 _FIRST_YEAR = 946_684_800  # 2000-01-01: no PHP 7 process began before
 
 
-def opcache(core: CoreFile, *, at_crash: float) -> Opcache | None:
+class KnownPlace:
+    """How far into the shared memory the record was found last: there it is looked for first."""
+
+    def __init__(self) -> None:
+        self.offset = 0
+
+
+def opcache(core: CoreFile, known: KnownPlace, *, at_crash: float) -> Opcache | None:
     """The code cache of this process, `None` when it has none. `at_crash` in seconds since 1970."""
     found = max(shared_regions(core), key=lambda region: region.end - region.start, default=None)
     if found is None:
@@ -35,9 +44,11 @@ def opcache(core: CoreFile, *, at_crash: float) -> Opcache | None:
     raw = core.memory.dumped(found.start, min(found.end - found.start, _SEARCHED))
     if not raw:
         return Opcache(shared=size, dumped=False)
-    for at in _candidates(raw, found):
+    first = [known.offset] if _is_sized(raw, known.offset) and _is_table(raw, known.offset, found) else []
+    for at in chain(first, _candidates(raw, found)):
         record = _read(raw, at, size, at_crash)
         if record is not None:
+            known.offset = at
             return record
     return Opcache(shared=size, dumped=True)
 
@@ -60,10 +71,15 @@ def _candidates(raw: bytes, region: Region) -> Iterator[int]:
         pattern = struct.pack("<I", size)
         at = raw.find(pattern)
         while at >= 0:
-            start = at - 68  # six counters, two pointers, num_entries
+            start = at - _MOST_AT
             if start >= 0 and start % 8 == 0 and _is_table(raw, start, region):
                 yield start
             at = raw.find(pattern, at + 4)
+
+
+def _is_sized(raw: bytes, start: int) -> bool:
+    """Whether the table at an offset has one of the sizes there are."""
+    return start + _SPAN <= len(raw) and struct.unpack_from("<I", raw, start + _MOST_AT)[0] in _SIZES
 
 
 def _is_table(raw: bytes, start: int, region: Region) -> bool:

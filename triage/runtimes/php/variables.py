@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from triage import redact
 from triage.runtimes.php.globals import Php
@@ -52,4 +53,9 @@ def _described(reader: Reader, array: str, table: int) -> Iterator[tuple[str, st
 
 def environment(found: Mapping[str, str]) -> dict[str, str]:
     """The environment with the values of all but harmless variables replaced by their lengths, by name."""
-    return {redact.text(name): redact.variable(name, value) for name, value in sorted(found.items())[:_MOST]}
+    return dict(_shown(name, value) for name, value in sorted(found.items())[:_MOST])
+
+
+@lru_cache(maxsize=1024)  # the workers of one master have the same
+def _shown(name: str, value: str) -> tuple[str, str]:
+    return redact.text(name), redact.variable(name, value)

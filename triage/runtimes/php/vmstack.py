@@ -6,6 +6,7 @@ after the other. Above the page's top lie the remains of calls that have already
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from triage.runtimes.php.reader import Reader
@@ -30,6 +31,8 @@ class VmStack:
         self._reader = reader
         self._foreign = fibers
         self.pages = tuple(self._walk(executor)) if executor else ()
+        self._order = sorted(range(len(self.pages)), key=lambda at: self.pages[at].start)
+        self._starts = [self.pages[at].start for at in self._order]
 
     def _walk(self, executor: int) -> list[Page]:
         field = self._reader.field
@@ -72,4 +75,7 @@ class VmStack:
         return None
 
     def _index(self, address: int) -> int | None:
-        return next((at for at, page in enumerate(self.pages) if page.start < address < page.end), None)
+        place = bisect_left(self._starts, address) - 1
+        if place < 0 or address >= self.pages[self._order[place]].end:
+            return None
+        return self._order[place]

@@ -8,7 +8,7 @@ php-src, Zend/zend_gc.c (7.3 and newer; before, the list had another form).
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from triage.model import Confidence, HeapFault
 from triage.runtimes.php.heap.bins import BINS
@@ -18,19 +18,44 @@ from triage.runtimes.php.reader import Reader
 Block = tuple[int, bytes]
 _FIRST_SIZE = 16_384
 _STEP = 10_000
+_RECORD = 28
 _SINCE = 70_300
 _MOST_FAULTS = 5
 _TAG = 7  # low bits: 0 a root, others for slots that are free or are being collected
 _COLLECTABLE = (7, 8)  # arrays and objects
 
 
-def check_roots(reader: Reader, data: Sequence[Block], walked: Walked) -> tuple[HeapFault, ...]:
-    """Roots that are in no block in use, at most five; nothing when the list was not found or is being worked on."""
+class KnownPlaces:
+    """Where the list's record was found, as the distance from where PHP's file begins, by build."""
+
+    def __init__(self) -> None:
+        self.distances: dict[str, int] = {}
+
+
+def find_roots(
+    reader: Reader, data: Callable[[], Sequence[Block]], known: KnownPlaces, build: str | None, base: int
+) -> list[int]:
+    """What waits to be looked at; empty when the list was not found or is being worked on.
+
+    `data` gives PHP's data as `(address, bytes)`; `build` and `base` are of PHP's file.
+    """
     if reader.layout.version_id < _SINCE:
-        return ()
-    roots = next(_lists(reader, data), None)
+        return []
+    if build in known.distances:
+        head = reader.memory.read(base + known.distances[build], _RECORD)
+        roots = _record(reader, head, 0) if head is not None else None
+        if roots is not None:
+            return roots
+    place, roots = next(_lists(reader, data()), (0, []))
+    if build is not None and place:
+        known.distances[build] = place - base
+    return roots
+
+
+def check_roots(reader: Reader, roots: Sequence[int], walked: Walked) -> tuple[HeapFault, ...]:
+    """Roots that are in no block in use, at most five."""
     found: list[HeapFault] = []
-    for root in roots or ():
+    for root in roots:
         fault = _examine(reader, root, walked)
         if fault is not None:
             found.append(fault)
@@ -39,16 +64,16 @@ def check_roots(reader: Reader, data: Sequence[Block], walked: Walked) -> tuple[
     return tuple(found)
 
 
-def _lists(reader: Reader, data: Sequence[Block]) -> Iterator[list[int]]:
-    """The roots of each record that verifies."""
+def _lists(reader: Reader, data: Sequence[Block]) -> Iterator[tuple[int, list[int]]]:
+    """`(address, roots)` of each record that verifies."""
     size = struct.pack("<2I", _STEP + 1, _FIRST_SIZE)
-    for _, block in data:
+    for start, block in data:
         at = block.find(size)
         while at >= 0:
             if at >= 20 and at % 8 == 4:
                 roots = _record(reader, block, at - 20)
                 if roots is not None:
-                    yield roots
+                    yield start + at - 20, roots
             at = block.find(size, at + 1)
 
 

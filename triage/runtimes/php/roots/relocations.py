@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import lief
-
 from triage.corefile import CoreFile
 from triage.corefile.modules import MappedModule
 from triage.symbols import Finder
+from triage.symbols.whole import parse
 
 _MOST_FILES = 60
-_FILLED = {lief.ELF.Relocation.TYPE.X86_64_GLOB_DAT, lief.ELF.Relocation.TYPE.X86_64_64,
-           lief.ELF.Relocation.TYPE.AARCH64_GLOB_DAT, lief.ELF.Relocation.TYPE.AARCH64_ABS64}  # fmt: skip
+_FILLED = {"X86_64_GLOB_DAT", "X86_64_64", "AARCH64_GLOB_DAT", "AARCH64_ABS64"}
 
 
 def relocated(
@@ -40,12 +38,10 @@ def relocated(
 
 def _slots(path: str, wanted: set[str]) -> list[tuple[str, int]]:
     """Names and virtual addresses of the slots of one file."""
-    binary = lief.ELF.parse(path)
-    if not isinstance(binary, lief.ELF.Binary):
-        return []
+    binary = parse(path, relocations=True)
     found = []
-    for relocation in binary.dynamic_relocations:
-        symbol = relocation.symbol if relocation.has_symbol and relocation.type in _FILLED else None
+    for relocation in binary.dynamic_relocations if binary is not None else ():
+        symbol = relocation.symbol if relocation.has_symbol and relocation.type.name in _FILLED else None
         if symbol is not None and str(symbol.name) in wanted:
             found.append((str(symbol.name), relocation.address))
     return found

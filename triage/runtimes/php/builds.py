@@ -1,0 +1,58 @@
+"""The files that hold PHP and its extensions in one process, and addresses in them without the place they lie at.
+
+What depends on the builds alone is the same in every process of them but for where each file was put.
+It is learned from one core and held against the next one's memory before it is used there.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from triage.corefile import CoreFile
+from triage.runtimes.php.globals import Php
+
+Spot = tuple[int, int]
+"""`(which file, distance from where it begins)`; `(-1, value)` for a value that is no address in any of them."""
+
+
+class Builds(NamedTuple):
+    """PHP's file and those of its extensions, in the order they were loaded; `key` says which builds they are."""
+
+    key: tuple[tuple[str, str], ...]
+    bases: tuple[int, ...]
+    ends: tuple[int, ...]
+
+    def spots(self, addresses: Iterable[int]) -> list[Spot]:
+        """Each address as a spot."""
+        order = sorted(range(len(self.bases)), key=self.bases.__getitem__)
+        starts = [self.bases[at] for at in order]
+        found = []
+        for address in addresses:
+            before = bisect_right(starts, address) - 1
+            at = order[before] if before >= 0 else -1
+            inside = at >= 0 and address < self.ends[at]
+            found.append((at, address - self.bases[at]) if inside else (-1, address))
+        return found
+
+    def addresses(self, spots: Iterable[Spot]) -> list[int]:
+        """The reverse of `spots`."""
+        bases = (*self.bases, 0)  # -1 is the last of them
+        return [bases[at] + distance for at, distance in spots]
+
+
+def builds_of(core: CoreFile, php: Php) -> Builds | None:
+    """The files of this process, `None` when the core does not tell the build of one of them."""
+    modules = {module.base: module for module in (php.module, *map(core.module_at, _entries(php))) if module}
+    if not all(module.build_id for module in modules.values()):
+        return None
+    return Builds(
+        key=tuple((module.path, module.build_id or "") for module in modules.values()),
+        bases=tuple(modules),
+        ends=tuple(module.end for module in modules.values()),
+    )
+
+
+def _entries(php: Php) -> Sequence[int]:
+    return [extension.entry for extension in php.extensions]

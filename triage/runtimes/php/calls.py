@@ -1,0 +1,70 @@
+"""PHP's record of one call (execute_data), read whole: a stack may have a hundred thousand of them."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from triage.runtimes.php.reader import Reader
+
+_WORD = 0xFFFF_FFFF
+
+
+class Call(NamedTuple):
+    """One record. `this` is the payload of its `This`, `kind` that value's type, `passed` how many arguments it has.
+
+    `None` stands for what could not be read.
+    """
+
+    address: int
+    opline: int | None
+    func: int | None
+    this: int | None
+    kind: int | None
+    flags: int
+    passed: int
+    previous: int | None
+
+
+class Calls:
+    """Reads the records of one process."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        place = reader.layout.offset
+        fields = ("opline", "func", "This", "This.u1", "prev_execute_data")
+        offsets = [place("execute_data", field) for field in fields]
+        self._this = offsets[2]
+        self._opline, self._func, self._payload, self._more, self._previous = (offset // 8 for offset in offsets)
+        count = max(offsets) // 8 + 1
+        self._whole = struct.Struct(f"<{count}Q")
+        self._plain = not any(offset % 8 for offset in offsets) and offsets[3] == offsets[2] + 8
+
+    def at(self, address: int) -> Call:
+        """The record at `address`."""
+        raw = self._reader.memory.read(address, self._whole.size) if self._plain else None
+        if raw is None:
+            return self._part_by_part(address)
+        words = self._whole.unpack(raw)
+        more = words[self._more]
+        return Call(
+            address,
+            words[self._opline],
+            words[self._func],
+            words[self._payload],
+            more & 0xFF,
+            more & _WORD,
+            more >> 32,
+            words[self._previous],
+        )
+
+    def _part_by_part(self, address: int) -> Call:
+        """The same where memory ends within the record."""
+        reader = self._reader
+        opline, func, flags, passed, previous = (
+            reader.field(address, "execute_data", field)
+            for field in ("opline", "func", "This.u1", "This.u2", "prev_execute_data")
+        )
+        this = reader.value(address + self._this)
+        payload, kind = (this.payload, this.type) if this is not None else (None, None)
+        return Call(address, opline, func, payload, kind, flags or 0, passed or 0, previous)

@@ -1,0 +1,113 @@
+"""Whole columns of PHP's tables at once: one address after the other would take a hundred times as long.
+
+Each function gives `None` where memory is not as plain as it nearly always is: then the caller reads
+one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from triage.corefile.memory import CoreMemory, Words
+from triage.runtimes.php.reader import Reader
+
+_BUCKET = 32  # zval, hash, key: the same since 7.0
+_MOST = 1 << 16
+_SHORT = 4096
+
+
+class Columns(NamedTuple):
+    """A HashTable's elements without holes: what each leads to, the hash and the address of its key."""
+
+    payloads: list[int]
+    hashes: list[int]
+    keys: list[int]
+
+
+def columns(reader: Reader, table: int) -> Columns | None:
+    """The columns of the HashTable at `table`."""
+    used, data = reader.field(table, "array", "nNumUsed"), reader.field(table, "array", "arData")
+    if not used or not data or used > _MOST:
+        return None
+    raw = reader.memory.read(data, used * _BUCKET)
+    if raw is None:
+        return None
+    words = memoryview(raw).cast("Q")
+    found = Columns(words[0::4].tolist(), words[2::4].tolist(), words[3::4].tolist())
+    kinds = raw[8::_BUCKET]
+    if 0 not in kinds:
+        return found
+    return Columns(*([word for word, kind in zip(column, kinds, strict=True) if kind] for column in found))
+
+
+def words_of(memory: CoreMemory, records: Sequence[int], distances: Sequence[int]) -> list[list[int]] | None:
+    """For each distance the words that lie so far behind the records, all of which must be in one piece of memory."""
+    if not records:
+        return [[] for _ in distances]
+    with memory.words(records[0]) as words:
+        if words is None or min(records) < words.start or max(records) + max(distances) + 8 > words.end:
+            return None
+        view = words.view
+        shifted = (words.start - distance for distance in distances)
+        return [[view[(record - start) >> 3] for record in records] for start in shifted]
+
+
+def rows_of(memory: CoreMemory, records: Sequence[int], count: int) -> list[list[int]] | None:
+    """The first `count` words of each record, under the same condition."""
+    if not records:
+        return []
+    with memory.words(records[0]) as words:
+        if words is None or min(records) < words.start or max(records) + count * 8 > words.end:
+            return None
+        view, first = words.view, words.start
+        places = [(record - first) >> 3 for record in records]
+        return [view[place : place + count].tolist() for place in places]
+
+
+def inner_tables(memory: CoreMemory, tables: Sequence[tuple[int, int]]) -> list[int] | None:
+    """The payloads of several HashTables, one behind the other, each given as `(arData, nNumUsed)`."""
+    found: list[int] = []
+    data = next((data for data, used in tables if used), None)
+    if data is None:
+        return found
+    with memory.words(data) as words:
+        return found if words is not None and _add(found, words, tables) else None
+
+
+def _add(found: list[int], words: Words, tables: Sequence[tuple[int, int]]) -> bool:
+    view = words.view
+    for data, used in tables:
+        if not used:
+            continue
+        if used > _MOST or data < words.start or data + used * _BUCKET > words.end:
+            return False
+        at, end = (data - words.start) >> 3, (data - words.start + used * _BUCKET) >> 3
+        if not all(kind & 0xFF for kind in view[at + 1 : end : 4].tolist()):
+            return False
+        found.extend(view[at:end:4].tolist())
+    return True
+
+
+def texts(memory: CoreMemory, reader: Reader, addresses: Sequence[int]) -> list[str | None]:
+    """The text of each zend_string, as `Reader.string` gives it."""
+    at = reader.layout.offset("string", "val")
+    first = next((address for address in addresses if address), None)
+    if first is None or at % 8 or reader.layout.offset("string", "len") != at - 8:
+        return [reader.string(address) for address in addresses]
+    with memory.words(first) as words:
+        if words is None:
+            return [reader.string(address) for address in addresses]
+        return [_text(words, address, at) or reader.string(address) for address in addresses]
+
+
+def _text(words: Words, address: int, at: int) -> str | None:
+    """A short string that is wholly in this piece of memory."""
+    start = address - words.start
+    if start < 0 or start & 7 or address + at >= words.end:
+        return None
+    length = words.view[(start + at - 8) >> 3]
+    end = start + at + length
+    if length > _SHORT or words.start + end >= words.end or words.raw[end]:
+        return None
+    return str(words.raw[start + at : end], "utf-8", "backslashreplace")
