@@ -10,7 +10,7 @@ from triage.errors import EnvironmentLacks, UsageError
 from triage.store import backfill
 from triage.store.tables import changes, known_bugs, meta, metadata, snapshots
 
-VERSION = 5
+VERSION = 7
 """The schema that `tables.py` describes."""
 
 _DECISIONS = (
@@ -92,11 +92,27 @@ def _arrivals_and_reports(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+_PLACES = (
+    "CREATE INDEX IF NOT EXISTS triage_crashes_places ON triage_crashes (cluster, runtime, host, time)",
+    "DROP INDEX IF EXISTS triage_crashes_runtimes",  # the new one answers what these two did
+    "DROP INDEX IF EXISTS triage_crashes_hosts",
+    "DROP INDEX IF EXISTS triage_crashes_newest",
+    "CREATE INDEX triage_crashes_newest ON triage_crashes (time DESC, id, cluster)",
+)
+
+
+def _places(connection: Connection) -> None:
+    """7: where, in what and how often each cluster crashed of late is read from indexes."""
+    for statement in _PLACES:
+        connection.exec_driver_sql(statement)
+
+
 STEPS: Mapping[int, Callable[[Connection], None]] = {
     2: _decisions_and_facts,
     3: _learn_keys,
     4: _arrivals_and_reports,
     5: _surroundings,
+    7: _places,
 }
 """What brings an older schema to N, by N; a number without an entry changes nothing."""
 

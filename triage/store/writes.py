@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from triage.cluster.assign import NEW, place
 from triage.cluster.profile import profile_of
@@ -15,16 +15,11 @@ from triage.query.facts import Fact, facts_of
 from triage.store import incidents, regroupings
 from triage.store.book import SqlBook, retitle
 from triage.store.columns import digest
-from triage.store.tables import crashes, facts, inputs, keys, meta, pins
+from triage.store.tables import crashes, facts, inputs, keys, pins
 from triage.store.upsert import insert_missing, upsert
 from triage.wire import crash_to_json
 
 _INDEXED_LENGTH = 200  # PostgreSQL refuses long values in an index, and a core's text may be any length
-
-
-def raise_revision(connection: Connection) -> None:
-    """Say that the store changed. Done first, it also makes writers queue on this row."""
-    connection.execute(update(meta).where(meta.c.key == "revision").values(value=meta.c.value + 1))
 
 
 def put_crash(connection: Connection, crash: Crash) -> Crash:

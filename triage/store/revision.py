@@ -1,0 +1,17 @@
+"""The number by which readers see that the store changed."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Select, select, update
+
+from triage.store.tables import meta
+
+
+def revision() -> Select[tuple[int]]:
+    """One number."""
+    return select(meta.c.value).where(meta.c.key == "revision")
+
+
+def raise_revision(connection: Connection) -> None:
+    """Say that the store changed. Done first, it also makes writers queue on this row."""
+    connection.execute(update(meta).where(meta.c.key == "revision").values(value=meta.c.value + 1))
