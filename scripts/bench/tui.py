@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """How quick the interface is with 100,000 crashes in the store.
 
-usage: scripts/bench/tui.py [CRASHES] [STORE]
+usage: scripts/bench/tui.py [--alone] [CRASHES] [STORE]
 
 Makes a store of CRASHES crashes in 300 clusters (unless STORE is there already), starts `triage tui` on it in a
 terminal of its own, and prints how long it takes from the start of the process to the first list on screen. Then
 every key of the registry on every screen, and what can be typed: from the press until the screen has answered it.
-CPU is that of the interface's thread; wall times are longer on a busy machine.
+CPU is that of the interface's thread; wall times are longer on a busy machine. With --alone (as root) the kernel
+prefers what is measured to everything else, so that wall times are nearly those of a quiet machine.
 """
 
 from __future__ import annotations
@@ -176,7 +177,13 @@ def _start(path: Path) -> tuple[float, float]:
     surroundings = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
     begun = time.monotonic()
     process = subprocess.Popen(
-        argv, stdin=slave, stdout=slave, stderr=slave, env=surroundings, cwd=Path(__file__).parents[2], start_new_session=True
+        argv,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=surroundings,
+        cwd=Path(__file__).parents[2],
+        start_new_session=True,
     )
     os.close(slave)
     try:
@@ -205,7 +212,7 @@ class Keys:
         """Press without taking the time, and wait for everything."""
         for key in keys:
             await self._press(key)
-            await self.screen.settle()
+            await self._settle()
 
     async def measure(self, place: str, key: str, does: str) -> None:
         """Press one key, then wait for everything: what is left over is not to be the next key's."""
@@ -213,7 +220,7 @@ class Keys:
         await self._press(key)
         wall, cpu = time.perf_counter() - wall, time.thread_time() - cpu
         self.taken.append(Taken(place, key, does, wall * 1000, cpu * 1000))
-        await self.screen.settle()
+        await self._settle()
 
     async def _press(self, key: str) -> None:
         # Not Pilot.press: it waits in steps of 20 ms until the whole process is idle.
@@ -227,12 +234,17 @@ class Keys:
         self._app.screen._on_timer_update()
         self.screen.lines()
 
+    async def _settle(self) -> None:
+        """Until all is read that the screen waits for; what is worked out in another process is not waited for."""
+        self._app.workers.cancel_group(self._app.screen, "insight")
+        await self.screen.settle()
+
     async def home(self) -> None:
         """Back to the list, however far away it is."""
         while len(self._app.screen_stack) > 2:
             self._app.pop_screen()
             await self._pilot.pause()
-        await self.screen.settle()
+        await self._settle()
 
 
 @asynccontextmanager
@@ -294,14 +306,17 @@ async def typing(keys: Keys) -> None:
 
 
 def main() -> int:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    given = [one for one in sys.argv[1:] if one != "--alone"]
+    count = int(given[0]) if given else 100_000
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(folder) / "bench.db"
+        path = Path(given[1]) if len(given) > 1 else Path(folder) / "bench.db"
         if not path.exists():
             begun = time.perf_counter()
             with open_store(f"sqlite:///{path}") as store:
                 fill(store, count)
             print(f"{count} crashes made in {time.perf_counter() - begun:.0f} s")
+        if "--alone" in sys.argv:
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
         wall, cpu = first_paint(path)
         print(f"start to first list: {wall:.0f} ms (CPU {cpu:.0f} ms), limit {START_LIMIT:.0f} ms")
         empty = Path(folder) / "cores"
@@ -315,7 +330,7 @@ def main() -> int:
     worst = max(found, key=lambda one: one.cpu)
     over = sum(one.cpu > LIMIT for one in found)
     slow = sum(one.wall > LIMIT for one in found)
-    print(f"{len(found)} keys; the slowest is {worst.key} in {worst.place}: CPU {worst.cpu:.1f} ms, wall {worst.wall:.1f}")
+    print(f"{len(found)} keys; the slowest is {worst.key} in {worst.place}: CPU {worst.cpu:.1f} ms")
     print(f"over {LIMIT:.0f} ms: {over} in CPU, {slow} in wall time")
     return int(over > 0 or wall > START_LIMIT)
 

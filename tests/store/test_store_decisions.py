@@ -87,8 +87,8 @@ def test_where_the_fix_is_not_rolled_out_a_crash_is_no_regression(store: Store) 
     waiting = store.cluster(CLUSTER)
     assert (waiting.flags, waiting.open) == ((Flag.PENDING,), False)
     assert waiting.remarks == (
-        "still crashes on web3, where 8.2.30 is not rolled out yet, as far as is known: `triage event add` tells of a "
-        "deploy",
+        "still crashes on web3, where 8.2.30 is not rolled out yet, as far as is known: `triage event add` tells "
+        "of a deploy",
     )
 
     # Another cluster shows that web1 runs the new version since hour 12; the old build goes on beside it.

@@ -9,7 +9,8 @@ from datetime import timedelta
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
-from textual.widgets import Footer, Static
+from textual.widgets import Static
+from textual.worker import get_current_worker
 
 from triage import clock
 from triage.explain import Part
@@ -19,9 +20,9 @@ from triage.tui import look
 from triage.tui.actions import CLUSTER, bindings
 from triage.tui.comparing import Comparing
 from triage.tui.copying import Copying
-from triage.tui.crash import CrashPlace
 from triage.tui.decide import Deciding
 from triage.tui.insight import insight
+from triage.tui.keybar import KeyBar
 from triage.tui.outside import Outside
 from triage.tui.rows import Cells, Column, Rows
 from triage.tui.stack_pane import StackPane
@@ -76,7 +77,7 @@ class ClusterPlace(Tabbed, Deciding, Copying, Comparing, Outside):
         yield Paper(classes="body tab-text", id="paper")
         yield StackPane(lambda crash, frame: self.triage.source_of(crash, frame))
         yield Rows(CRASH_COLUMNS, id="crashes", classes="body tab-crashes")
-        yield Footer(show_command_palette=False)
+        yield KeyBar(CLUSTER)
 
     def fetch(self) -> tuple[ClusterView, list[CrashRow]]:
         """The cluster whole, and those of its crashes that are on screen and about it."""
@@ -109,9 +110,14 @@ class ClusterPlace(Tabbed, Deciding, Copying, Comparing, Outside):
         self.show_tabs(replace(view, insight=self._insight.get(view.cluster.id)))
         if self._insight.get(view.cluster.id) is None or self._investigated != view.cluster:
             self._investigated = view.cluster
-            self.read(
-                lambda: insight(self.triage.reader, view.cluster), lambda found: self._know(view.cluster, found)
-            )
+            self._investigate(view.cluster)
+
+    @work(thread=True, exclusive=True, group="insight")
+    def _investigate(self, cluster: Cluster) -> None:
+        worker = get_current_worker()
+        found = insight(self.triage.store_url, cluster.id, lambda: worker.is_cancelled)
+        if not worker.is_cancelled:
+            self.triage.call_later(self._know, cluster, found)
 
     def _know(self, cluster: Cluster, found: tuple[Part, ...]) -> None:
         self._insight[cluster.id] = found
@@ -160,7 +166,7 @@ class ClusterPlace(Tabbed, Deciding, Copying, Comparing, Outside):
         table = self.query_one("#crashes", Rows)
         chosen = table.current if self.tab == "crashes" else (self._view.newest.id if self._newest() else None)
         if chosen is not None:
-            self.triage.push_screen(CrashPlace(chosen, table.keys))
+            self.triage.open_crash(chosen, table.keys)
 
     def _newest(self) -> Crash | None:
         view: ClusterView | None = self._view

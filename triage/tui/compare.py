@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from triage.model import Crash
 from triage.report.comparison import compare, comparison_lines
 from triage.tui import look
 from triage.tui.actions import COMPARE, bindings
+from triage.tui.keybar import KeyBar
 from triage.tui.place import Place
 from triage.tui.tabbed import Paper
 
@@ -31,7 +32,7 @@ class ComparePlace(Place):
         """Title and text."""
         yield Static(id="title", markup=False)
         yield Paper()
-        yield Footer(show_command_palette=False)
+        yield KeyBar(COMPARE)
 
     def fetch(self) -> list[Crash]:
         """Both crashes."""

@@ -8,7 +8,7 @@ from itertools import islice
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from triage import clock
 from triage.explain.context import context_of
@@ -20,6 +20,7 @@ from triage.tui.console_pane import ConsolePane
 from triage.tui.copying import Copying
 from triage.tui.crash_tabs import CRASH_TABS, CrashView
 from triage.tui.decide import Deciding
+from triage.tui.keybar import KeyBar
 from triage.tui.outside import Outside
 from triage.tui.stack_pane import StackPane
 from triage.tui.tabbed import Paper, Tabbed
@@ -50,7 +51,7 @@ class CrashPlace(Tabbed, Deciding, Copying, Outside):
         yield Paper(classes="body tab-text", id="paper")
         yield StackPane(lambda crash, frame: self.triage.source_of(crash, frame))
         yield ConsolePane()
-        yield Footer(show_command_palette=False)
+        yield KeyBar(CRASH)
 
     def fetch(self) -> CrashView:
         """The crash whole."""

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from triage.report.lines import Line
 from triage.tui import look
 from triage.tui.actions import TEXT, bindings
-from triage.tui.ask import Ask
 from triage.tui.copying import keep
+from triage.tui.keybar import KeyBar
 from triage.tui.place import Place
 from triage.tui.tabbed import Paper
 
@@ -39,7 +39,7 @@ class TextPlace(Place):
         """One long text."""
         yield Static(Text(f"triage ▸ {self._title}   w keeps it, y copies it", style=look.DIM), id="title")
         yield Paper()
-        yield Footer(show_command_palette=False)
+        yield KeyBar(TEXT)
 
     def fetch(self) -> Sequence[Line]:
         """Make the lines."""
@@ -61,8 +61,8 @@ class TextPlace(Place):
 
     def action_save(self) -> None:
         """Ask for a file and write the text there."""
-        self.triage.push_screen(
-            Ask("Write it into which file?", "readable by you alone", str(Path.cwd() / self._file)), self._save
+        self.triage.ask(
+            "Write it into which file?", "readable by you alone", self._save, value=str(Path.cwd() / self._file)
         )
 
     def _save(self, answer: str | None) -> None:

@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.timer import Timer
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from triage import clock
 from triage.errors import UsageError
-from triage.explain import Page
 from triage.model import Cluster, Crash
 from triage.query import Query, parse_query
 from triage.report.stack import frame_name
 from triage.text import clean, plural
 from triage.tui import look
 from triage.tui.actions import INBOX, bindings
-from triage.tui.cluster import ClusterPlace
 from triage.tui.comparing import Comparing
 from triage.tui.copying import Copying
+from triage.tui.days import last_days
 from triage.tui.decide import Deciding
+from triage.tui.found import DAYS, Found, find
 from triage.tui.glyphs import sparkline
-from triage.tui.loose import LoosePlace
+from triage.tui.keybar import KeyBar
+from triage.tui.preview import preview
 from triage.tui.rows import Column, Rows, listed
-from triage.tui.summary import explained, last_days, preview, since_days
 
-_DAYS = 14
+if TYPE_CHECKING:
+    from triage.explain import Page
+
 _NO_CLUSTER = "?"
 _WHY_LOOSE = (
     "Of these cores too little could be read to say which are the same: mostly they are cut off. ⏎ lists them; each "
@@ -53,16 +55,6 @@ _EMPTY = (
     "triage demo               makes a few real crashes to look at\n\n"
     "This list follows the store: what is triaged meanwhile appears by itself."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What one reading brought. `total` counts all clusters, selected or not; `loose` crashes in none."""
-
-    clusters: Sequence[Cluster]
-    days: Mapping[str, Mapping[int, int]]
-    total: int
-    loose: int
 
 
 class InboxPlace(Deciding, Copying, Comparing):
@@ -94,17 +86,14 @@ class InboxPlace(Deciding, Copying, Comparing):
             yield Static(id="preview", markup=False)
         yield Static(_EMPTY, id="empty", markup=False)
         yield Input(placeholder="is:open ext:redis last:7d   (? lists all keys)", id="filter")
-        yield Footer(show_command_palette=False)
+        yield KeyBar(INBOX)
 
-    def fetch(self) -> _Found:
+    def fetch(self) -> Found:
         """The clusters that the filter selects."""
-        reader = self.triage.reader
-        clusters = reader.clusters(self._query, members=False)
-        total = len(clusters) if not self._query.terms else len(reader.clusters(members=False))
-        days = reader.per_day(since_days(clock.now(), _DAYS))
-        return _Found(clusters, days, total, reader.loose_count())
+        early = self.triage.take_early()
+        return early.result() if early is not None else find(self.triage.reader, self._query)
 
-    def present(self, found: _Found) -> None:
+    def present(self, found: Found) -> None:
         """Fill the list. What is new waits until it is asked for: nothing moves under the reader's eyes."""
         self._clusters = {cluster.id: cluster for cluster in found.clusters}
         self._days, self._total, self._loose = found.days, found.total, found.loose
@@ -116,6 +105,7 @@ class InboxPlace(Deciding, Copying, Comparing):
             self._waiting = [id_ for id_ in self._clusters if id_ not in shown]
         self.set_class(not found.total and not found.loose, "nothing")
         self._fill()
+        self.call_after_refresh(self.triage.begun)
 
     def _fill(self) -> None:
         shown = [self._clusters[id_] for id_ in self._order]
@@ -140,7 +130,7 @@ class InboxPlace(Deciding, Copying, Comparing):
 
     def _cells(self, cluster: Cluster) -> tuple[Text, ...]:
         last = clock.ago(cluster.last_seen) if cluster.last_seen else ""
-        days = last_days(self._days.get(cluster.id, {}), clock.now(), _DAYS)
+        days = last_days(self._days.get(cluster.id, {}), clock.now(), DAYS)
         state = look.state(cluster)
         if self.triage.is_marked(cluster.id):
             state = Text("◆ ", style="bold").append_text(state)
@@ -165,7 +155,7 @@ class InboxPlace(Deciding, Copying, Comparing):
         if self._previewed != cluster:  # also after its note or its hosts changed
             self._previewed = cluster
             pane.update(preview(cluster, None, None))
-            self._read_newest(cluster)
+            self.call_after_refresh(self._read_newest, cluster)  # the list itself comes first
 
     def _nothing_found(self) -> Text:
         if self.query_one(Rows).current == _NO_CLUSTER:
@@ -176,6 +166,8 @@ class InboxPlace(Deciding, Copying, Comparing):
 
     @work(thread=True, exclusive=True, group="preview")
     def _read_newest(self, cluster: Cluster) -> None:
+        from triage.tui.summary import explained
+
         def fetch() -> tuple[Page | None, str | None]:
             crash = self.newest(cluster.id)
             return explained(crash, list(self._clusters.values())), script_place(crash)
@@ -215,9 +207,9 @@ class InboxPlace(Deciding, Copying, Comparing):
         """Open the cluster under the cursor."""
         chosen = self.chosen_cluster()
         if chosen is not None:
-            self.triage.push_screen(ClusterPlace(chosen, self._order))
+            self.triage.open_cluster(chosen, self._order)
         elif self.query_one(Rows).current == _NO_CLUSTER:
-            self.triage.push_screen(LoosePlace())
+            self.triage.open_loose()
 
     def action_leave(self) -> None:
         """End the program."""
@@ -247,6 +239,7 @@ class InboxPlace(Deciding, Copying, Comparing):
         field.display = True
         field.focus()
         self._back = 0
+        self.query_one(KeyBar).typing("⏎ take it  esc drop it  ↑ an earlier one   !not  a,b either  * anything")
 
     def set_query(self, text: str) -> None:
         """Select by a query; what is wrong with it is said, and the list stays as it is."""
@@ -279,6 +272,7 @@ class InboxPlace(Deciding, Copying, Comparing):
         if field.value.strip() and field.value not in self._history:
             self._history.append(field.value)
         field.display = False
+        self.query_one(KeyBar).show_keys()
         self.query_one(Rows).focus()
 
     def on_key(self, event: events.Key) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from triage.model import Crash, CrashRow
 from triage.text import plural
@@ -16,7 +16,7 @@ from triage.tui.actions import LOOSE, bindings
 from triage.tui.cluster import CRASH_COLUMNS, row_cells
 from triage.tui.comparing import Comparing
 from triage.tui.copying import Copying
-from triage.tui.crash import CrashPlace
+from triage.tui.keybar import KeyBar
 from triage.tui.rows import Rows, listed
 
 _MOST = 2000
@@ -36,7 +36,7 @@ class LoosePlace(Copying, Comparing):
         """Title and list."""
         yield Static(id="title", markup=False)
         yield Rows(CRASH_COLUMNS)
-        yield Footer(show_command_palette=False)
+        yield KeyBar(LOOSE)
 
     def fetch(self) -> list[CrashRow]:
         """The crashes."""
@@ -63,7 +63,7 @@ class LoosePlace(Copying, Comparing):
         """Open the crash under the cursor."""
         rows = self.query_one(Rows)
         if rows.current is not None:
-            self.triage.push_screen(CrashPlace(rows.current, rows.keys))
+            self.triage.open_crash(rows.current, rows.keys)
 
     def copy_id(self) -> str | None:
         """The id of the crash under the cursor."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -41,7 +42,7 @@ class Reading:
         self.paths = tuple(paths)
         self.progress = Progress()
         self.paused = self.stopping = False
-        argv = [sys.executable, "-m", "triage", "batch", "--json", "--steered", "--store", store]
+        argv = [sys.executable, "-m", "triage", "batch", "--json", "--steered"]
         for option, value in (("--sysroot", settings.sysroot), ("--gdb", settings.gdb)):
             argv += [option, str(value)] if value else []
         for folder in settings.debug_dirs:
@@ -49,6 +50,7 @@ class Reading:
         self._process = subprocess.Popen(
             [*argv, "--", *paths], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, errors="backslashreplace", start_new_session=True,
+            env=os.environ | {"TRIAGE_STORE": store},  # arguments are seen by all users
         )  # fmt: skip
         self._threads = [
             threading.Thread(target=work, daemon=True) for work in (self._read_results, self._read_remarks)
@@ -60,6 +62,12 @@ class Reading:
     def running(self) -> bool:
         """Whether it goes on, paused or not."""
         return self.progress.status is None
+
+    @property
+    def line(self) -> str:
+        """In a few words, for the title of other screens."""
+        total = "?" if self.progress.total is None else str(self.progress.total)
+        return f"reading {self.progress.done}/{total}{' (paused)' if self.paused else ''}"
 
     def toggle_pause(self) -> None:
         """Pause before the next core, or go on."""

@@ -1,13 +1,11 @@
-"""What the interface says about a cluster at a glance: the same words in list, preview and summary."""
+"""The texts of one cluster's tabs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from textwrap import wrap
-
-from rich.text import Text
 
 from triage import clock
 from triage.explain import Context, Page, Part, write_page
@@ -17,8 +15,8 @@ from triage.report.decision_text import decided, history_lines
 from triage.report.explain_text import statement_lines
 from triage.report.lines import Line, wrapped
 from triage.text import clean, plural
-from triage.tui import look
 from triage.tui.insight import CHANGED, KNOWN, insight_lines
+from triage.tui.preview import since, verdict
 
 _BAR = 40
 _GLANCE = 62  # characters beside the labels of the summary
@@ -41,50 +39,6 @@ class ClusterView:
 def explained(crash: Crash | None, clusters: list[Cluster]) -> Page | None:
     """The page about a crash, in the light of all clusters."""
     return None if crash is None else write_page(crash, context_of(crash, clusters) if clusters else Context())
-
-
-def preview(cluster: Cluster, page: Page | None, code: str | None) -> Text:
-    """A few lines, the most telling first: what, since when, what to try."""
-    text = Text()
-    text.append(f"{cluster.id}  ", style=look.DIM)
-    text.append(clean(cluster.title, limit=160) + "\n", style="bold")
-    for sentence in cluster.remarks:
-        text.append(f"! {clean(sentence)}\n", style=look.WARN)
-    what, sure, first = _verdict(page)
-    text.append(clean(what, limit=300))
-    if sure is not None:
-        text.append("  ").append_text(sure)
-    text.append("\n")
-    rows = (
-        ("PHP code", code),
-        ("Since", _since(cluster)),
-        ("Try first", first),
-        ("Decided", decided(cluster.decision) if cluster.decision else None),
-        ("Runs", ", ".join((*cluster.versions, *cluster.hosts))),
-    )
-    return text.append_text(look.labelled(rows))
-
-
-def _verdict(page: Page | None) -> tuple[str, Text | None, str | None]:
-    """What happened, how sure that is, and the first thing to do."""
-    if page is None:
-        return "", None, None
-    parts = {part.head: part.statements for part in page.parts}
-    happened = parts.get("What happened", ())
-    steps = parts.get("What to do first", ())
-    sure = happened[0].confidence if happened else None
-    return (
-        happened[0].text if happened else "What kind of fault this is, is not known.",
-        look.sure(sure) if sure is not None else None,
-        steps[0].text if steps else None,
-    )
-
-
-def _since(cluster: Cluster) -> str | None:
-    if cluster.first_seen is None or cluster.last_seen is None:
-        return None
-    first, last = clock.iso(cluster.first_seen), clock.ago(cluster.last_seen)
-    return f"{first}, last {last if last == 'now' else last + ' ago'}"
 
 
 def summary_lines(view: ClusterView) -> Iterator[Line]:
@@ -112,10 +66,10 @@ def summary_lines(view: ClusterView) -> Iterator[Line]:
 def _glance(view: ClusterView) -> Iterator[tuple[str, str | None]]:
     """What a reader in a hurry needs, in an order that fits a small screen."""
     cluster = view.cluster
-    what, sure, first = _verdict(view.page)
+    what, sure, first = verdict(view.page)
     yield "what died", f"{what}  [{sure}]" if sure is not None else what
     yield "crashes", f"{cluster.count}, {_spread(cluster)}"
-    yield "since", _since(cluster)
+    yield "since", since(cluster)
     yield "versions", clean(", ".join(cluster.versions), limit=200)
     yield "try first", first
     yield "decided", decided(cluster.decision) if cluster.decision else "nothing yet: s decides, n notes"
@@ -184,14 +138,3 @@ def bug_lines(view: ClusterView) -> Iterator[Line]:
 def correlation_lines(view: ClusterView) -> Iterator[Line]:
     """What goes with it, and how to prove that it is the cause."""
     yield from insight_lines(view.insight, evidence=view.evidence)
-
-
-def since_days(moment: datetime, days: int) -> datetime:
-    """Midnight (UTC) so that `days` days, that of `moment` included, follow."""
-    return moment.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
-
-
-def last_days(counts: Mapping[int, int], now: datetime, days: int) -> list[int]:
-    """Crashes on each of the last `days` days, the oldest first."""
-    today = (now - clock.from_epoch(0)).days
-    return [counts.get(day, 0) for day in range(today - days + 1, today + 1)]
