@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 import json
 import os
 import pty
@@ -36,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from sqlalchemy import insert
 from textual import events
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from tests.tui.driver import Screen
 from tests.tui.samples import whole
@@ -43,8 +45,10 @@ from triage.model import Change, Crash, Decision, Signature, State
 from triage.store import open_store, tables, writes
 from triage.store.revision import raise_revision
 from triage.store.store import Store
+from triage.tui import ahead
 from triage.tui.actions import CLUSTER, COMPARE, CRASH, INBOX, INGEST, LOOSE, TEXT, actions_of
 from triage.tui.app import TriageApp
+from triage.tui.ask import Ask
 from triage.wire import crash_to_json
 
 CLUSTERS = 300
@@ -255,9 +259,12 @@ async def interface(path: Path, folder: str) -> AsyncIterator[Keys]:
         async with app.run_test(size=SIZE) as pilot:
             keys = Keys(app, pilot)
             await keys.screen.settle()
+            ahead.collect_less()  # as it is where there is a terminal
             yield keys
             if app.reading is not None:
                 app.reading.close()
+    gc.unfreeze()
+    gc.collect()
 
 
 async def measured(path: Path, folder: str) -> list[Taken]:
@@ -271,7 +278,8 @@ async def measured(path: Path, folder: str) -> list[Taken]:
                 for key in action.keys[:1]:
                     before = len(keys._app.screen_stack)
                     await keys.measure(place, key, action.name)
-                    if len(keys._app.screen_stack) != before or place == INBOX:
+                    elsewhere = len(keys._app.screen_stack) != before
+                    if elsewhere or place == INBOX or isinstance(keys._app.screen.focused, Input):
                         if len(keys._app.screen_stack) > before:
                             await keys.measure(type(keys._app.screen).__name__, "escape", "leave it")
                         await reach(keys, place, way, folder)
@@ -285,7 +293,7 @@ async def reach(keys: Keys, place: str, way: Sequence[str], folder: str) -> None
     await keys.home()
     keys._app.marked.clear()
     await keys.go("escape", *way)
-    if place == INGEST and keys._app.reading is None:
+    if place == INGEST and isinstance(keys._app.screen, Ask):  # not while the last reading still goes on
         await keys.go("end", *["backspace"] * 30, *folder, "enter")
 
 

@@ -9,11 +9,12 @@ from hashlib import sha256
 import pytest
 from sqlalchemy import Engine, create_engine, inspect
 
+from tests.tui.samples import whole
 from triage import clock
 from triage.errors import UsageError
 from triage.model import Change, Decision, Flag, State, Status
 from triage.query import parse_query
-from triage.store import Store, open_store
+from triage.store import Store, backfill, open_store
 
 from . import schema1
 from .samples import START, at, crash, triaged
@@ -339,3 +340,36 @@ def _shape(engine: Engine) -> object:
         )
         for table in tables
     }
+
+
+def test_what_the_database_takes_from_records_is_what_reading_them_whole_gives(sqlite_url: str) -> None:
+    """Records of all kinds; the odd characters are those that SQLite's text cannot hold."""
+    odd = whole("odd1", host="a\x00b")
+    frame = replace(odd.threads[0].frames[1], function="lone\udc80", file="/a\x00/b.php")
+    odd = replace(odd, threads=(replace(odd.threads[0], frames=(frame, *odd.threads[0].frames)),))
+    with open_store(sqlite_url) as store:
+        for one in (
+            whole("c0ffee01"),
+            whole("c0ffee02", runtime=None, findings=()),
+            whole("c0ffee03", threads=()),
+            odd,
+        ):
+            store.save(triaged(one), None)
+        with store._engines.writer.begin() as connection:
+            connection.exec_driver_sql("UPDATE triage_crashes SET record = '{' WHERE id = 'c0ffee02'")
+            for cluster in store.clusters():
+                parts = set().union(*backfill._by_parts(connection, cluster.id))
+                assert parts == set().union(*backfill._whole(connection, cluster.id))
+                assert len(parts) > 5
+
+
+def test_a_migration_says_how_far_it_is(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill, "_QUIET", 0.0)
+    with open_store(sqlite_url) as store:
+        save(store, (0, "web1", "8.2.29"))
+        with store._engines.writer.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM triage_facts")
+            told: list[str] = []
+            backfill.facts(connection, told.append)
+        assert [one.id for one in store.clusters(parse_query("fn:zend_execute"))] == [CLUSTER]
+    assert told == ["bringing the store up to date: 0 of 1 clusters"]

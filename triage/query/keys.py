@@ -52,6 +52,9 @@ SORT = (
     ("last", "the one that crashed last first"),
     ("first", "the one that began last first"),
     ("n", "the one with most crashes first"),
+    ("hosts", "the one on most hosts first"),
+    ("state", "what needs a look first: regressed, awake, spiking, new"),
+    ("title", "by where they died"),
 )
 
 KEYS: dict[str, Key] = {

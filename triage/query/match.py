@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
-from triage.model import Change, Cluster, Crash, CrashRow, Status
+from triage.model import Change, Cluster, Crash, CrashRow, Flag, State, Status
 from triage.query.deploys import KIND, running
 from triage.query.facts import Fact, facts_of
 from triage.query.keys import KEYS, Key, Kind
@@ -189,10 +190,24 @@ def _pattern(wanted: str, kind: Kind, key: str) -> re.Pattern[str]:
     return re.compile(rf"\A{body}{end}\Z", re.DOTALL)
 
 
+_URGENT = (Flag.REGRESSED, Flag.AWAKE, Flag.SPIKING)
+_STATES = (State.NEW, State.KNOWN, State.FIXED, State.IGNORED)
+
+
 def ordered(clusters: Iterable[Cluster], sort: str) -> list[Cluster]:
-    """The clusters in the order a query asks for, those of unknown time last."""
-    if sort == "n":
-        return sorted(clusters, key=lambda cluster: -cluster.count)
-    if sort == "first":
-        return sorted(clusters, key=lambda one: -(one.first_seen.timestamp() if one.first_seen else 0.0))
-    return list(clusters)
+    """The clusters in the order a query asks for, those of unknown time last; alike ones as they come."""
+    return sorted(clusters, key=_ORDERS[sort]) if sort in _ORDERS else list(clusters)
+
+
+def _urgency(cluster: Cluster) -> int:
+    found = [_URGENT.index(flag) for flag in cluster.flags if flag in _URGENT]
+    return min(found) if found else len(_URGENT) + _STATES.index(cluster.state)
+
+
+_ORDERS: Mapping[str, Callable[[Cluster], Any]] = {
+    "n": lambda cluster: -cluster.count,
+    "first": lambda cluster: -(cluster.first_seen.timestamp() if cluster.first_seen else 0.0),
+    "hosts": lambda cluster: -len(cluster.hosts),
+    "state": _urgency,
+    "title": lambda cluster: cluster.title.casefold(),
+}

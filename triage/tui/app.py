@@ -28,8 +28,8 @@ from triage.tui.reader import Reader
 from triage.tui.settings import Ui
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Future
-    from pathlib import Path
 
     from textual.command import Provider
 
@@ -224,16 +224,24 @@ class TriageApp(Doors):
         """The screen of the batch that runs, or a question for what to read."""
         if self.reading is not None and self.reading.running:
             self.open_progress()
-        elif self.in_browser or not self.store_url:
-            self.say("cores can be read from a terminal only: triage batch FOLDER")
-        else:
-            self.ask_for_folder(self.read_cores, lambda wrong: self.say(wrong, wrong=True))
+        elif self.may_read_cores():
+            self.ask_for_folder(lambda path: self.read_cores([str(path)]), lambda wrong: self.say(wrong, wrong=True))
 
-    def read_cores(self, path: Path) -> None:
-        """Begin to read, and show how far it is."""
+    def may_read_cores(self) -> bool:
+        """Whether cores may be read from here now; says why not."""
+        if self.in_browser or not self.store_url:
+            self.say("cores can be read from a terminal only: triage batch FOLDER")
+            return False
+        if self.reading is not None and self.reading.running:
+            self.say("cores are being read already: i shows how far that is")
+            return False
+        return True
+
+    def read_cores(self, paths: Sequence[str], *, again: bool = False) -> None:
+        """Begin to read, and show how far it is; `again` also reads what was read before."""
         from triage.tui.reading import Reading
 
-        self.reading = Reading([str(path)], self.store_url, self.settings)
+        self.reading = Reading(paths, self.store_url, self.settings, again=again)
         self.open_progress()
 
     def open_doctor(self) -> None:
@@ -246,9 +254,12 @@ class TriageApp(Doors):
         """The first list is on screen: what other screens need is loaded now, while nobody waits."""
         if not self._ahead:
             self._ahead = True
-            gc.freeze()  # what is there now stays: to look through it again and again would hold up keys
-            gc.enable()
-            self.run_worker(ahead.load, thread=True, group="ahead")
+            self.run_worker(self._load_ahead, thread=True, group="ahead")
+
+    def _load_ahead(self) -> None:
+        ahead.load()
+        if not self.is_headless:
+            ahead.collect_less()
 
 
 def run(
@@ -260,6 +271,7 @@ def run(
     app.run()
     status = app.return_code
     del app
+    gc.unfreeze()
     gc.collect()  # the reader of ELF files complains on stderr of what is left to the interpreter's end
     if status:
         raise SystemExit(status)

@@ -16,6 +16,7 @@ from triage import clock
 from triage.errors import UsageError
 from triage.model import Cluster, Crash
 from triage.query import Query, parse_query
+from triage.report.lines import Line
 from triage.report.stack import frame_name
 from triage.text import clean, plural
 from triage.tui import look
@@ -24,6 +25,7 @@ from triage.tui.comparing import Comparing
 from triage.tui.copying import Copying
 from triage.tui.days import last_days
 from triage.tui.decide import Deciding
+from triage.tui.exporting import Exporting
 from triage.tui.found import DAYS, Found, find
 from triage.tui.glyphs import sparkline
 from triage.tui.keybar import KeyBar
@@ -32,12 +34,17 @@ from triage.tui.rows import Column, Rows, listed
 
 if TYPE_CHECKING:
     from triage.explain import Page
+    from triage.report.exports import Export
 
 _NO_CLUSTER = "?"
 _WHY_LOOSE = (
     "Of these cores too little could be read to say which are the same: mostly they are cut off. ⏎ lists them; each "
     "says what is missing. D checks whether this machine writes whole cores."
 )
+_SORTS = {
+    "state": "state", "what died ◂ called from": "title", "N": "n", "hosts": "hosts", "last": "last",
+    "7 days": "first", "14 days": "first",
+}  # fmt: skip
 _PAUSE = 0.15  # seconds without a key after which a query is taken as typed
 _COLUMNS = (
     Column("state", 11),
@@ -57,10 +64,11 @@ _EMPTY = (
 )
 
 
-class InboxPlace(Deciding, Copying, Comparing):
+class InboxPlace(Deciding, Copying, Comparing, Exporting):
     """All clusters, or those that a filter selects."""
 
     place = INBOX
+    ZOOMS = ("", "-list-alone", "-pane-alone")
     BINDINGS = bindings(INBOX)
 
     def __init__(self) -> None:
@@ -72,6 +80,7 @@ class InboxPlace(Deciding, Copying, Comparing):
         self._query = Query()
         self._total = self._loose = 0
         self._previewed: Cluster | None = None
+        self._pinned = False
         self._resort = True
         self._history: list[str] = []
         self._back = 0
@@ -146,6 +155,8 @@ class InboxPlace(Deciding, Copying, Comparing):
 
     @on(Rows.Moved)
     def _preview_current(self) -> None:
+        if self._pinned:
+            return
         cluster = self._clusters.get(self.query_one(Rows).current or "")
         pane = self.query_one("#preview", Static)
         if cluster is None:
@@ -210,6 +221,34 @@ class InboxPlace(Deciding, Copying, Comparing):
             self.triage.open_cluster(chosen, self._order)
         elif self.query_one(Rows).current == _NO_CLUSTER:
             self.triage.open_loose()
+
+    def action_pin(self) -> None:
+        """Keep the preview as it is, or let it follow the cursor again."""
+        self._pinned = not self._pinned
+        shown = self._previewed.id if self._previewed is not None else "what is below"
+        self.triage.say(f"{shown} stays below the list; p lets go" if self._pinned else "it follows the cursor again")
+        self._preview_current()
+
+    @on(Rows.Headed)
+    def _sort_by(self, event: Rows.Headed) -> None:
+        """A click on a head sorts by it, as `sort:` in the filter does."""
+        sort = _SORTS.get(event.label)
+        if sort is not None:
+            words = [word for word in self._query.text.split(" ") if not word.lower().startswith("sort:")]
+            self.set_query(" ".join([*words, f"sort:{sort}"]).strip())
+
+    def export(self) -> Export | None:
+        """The clusters in the list, as `triage clusters --json` has them."""
+        from triage.report.exports import Export
+        from triage.wire import cluster_to_json
+
+        shown = [self._clusters[id_] for id_ in self._order]
+        if not shown:
+            return None
+        return Export(
+            title=f"{plural(len(shown), 'cluster')} {self._query.text}".strip(), name="clusters",
+            lines=[_written(cluster) for cluster in shown], value=[cluster_to_json(cluster) for cluster in shown],
+        )  # fmt: skip
 
     def action_leave(self) -> None:
         """End the program."""
@@ -294,6 +333,12 @@ class InboxPlace(Deciding, Copying, Comparing):
         self.query_one(Input).value = ""
         self.set_query("")
         self._close_filter()
+
+
+def _written(cluster: Cluster) -> Line:
+    state = str(cluster.flags[0] if cluster.flags else cluster.state)
+    last = clock.iso(cluster.last_seen) if cluster.last_seen else "unknown"
+    return Line(f"{cluster.id}  {state:<9}  {cluster.count:>6}  {last:<20}  {clean(cluster.title)}")
 
 
 def _loose_cells(count: int) -> tuple[Text, ...]:

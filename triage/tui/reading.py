@@ -36,13 +36,15 @@ class Progress:
 
 
 class Reading:
-    """`triage batch` on some paths. Its state is read by the screen; two threads write it."""
+    """`triage batch` on some paths, those read before too if `again`. Its state is read by the screen; two threads
+    write it."""
 
-    def __init__(self, paths: Sequence[str], store: str, settings: Settings) -> None:
+    def __init__(self, paths: Sequence[str], store: str, settings: Settings, *, again: bool = False) -> None:
         self.paths = tuple(paths)
         self.progress = Progress()
         self.paused = self.stopping = False
         argv = [sys.executable, "-m", "triage", "batch", "--json", "--steered"]
+        argv += ["--again", "--no-reuse"] if again else []
         for option, value in (("--sysroot", settings.sysroot), ("--gdb", settings.gdb)):
             argv += [option, str(value)] if value else []
         for folder in settings.debug_dirs:

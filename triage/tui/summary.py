@@ -10,7 +10,7 @@ from textwrap import wrap
 from triage import clock
 from triage.explain import Context, Page, Part, write_page
 from triage.explain.context import context_of
-from triage.model import Cluster, Crash, Decision
+from triage.model import Change, Cluster, Crash, Decision
 from triage.report.decision_text import decided, history_lines
 from triage.report.explain_text import statement_lines
 from triage.report.lines import Line, wrapped
@@ -32,6 +32,7 @@ class ClusterView:
     page: Page | None = None
     decisions: tuple[Decision, ...] = ()
     days: Mapping[int, int] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
     evidence: bool = False
     insight: tuple[Part, ...] | None = None
 
@@ -83,7 +84,7 @@ def _spread(cluster: Cluster) -> str:
 
 
 def timeline_lines(view: ClusterView) -> Iterator[Line]:
-    """A bar a day, from the first crash on, with what was decided in between."""
+    """A bar a day, from the first crash on, with what was changed and decided in between."""
     cluster = view.cluster
     if cluster.first_seen is None or cluster.last_seen is None or not view.days:
         return
@@ -95,7 +96,7 @@ def timeline_lines(view: ClusterView) -> Iterator[Line]:
         yield Line(
             f"  {'before':<11} {plural(earlier, 'crash')}; the {_LONGEST_TIMELINE} days to the last are below", "dim"
         )
-    events = _decided_on(view.decisions)
+    events = _events(view)
     for day in range(first, last + 1):
         count = view.days.get(day, 0)
         bar = "█" * max(1, round(_BAR * count / most)) if count else ""
@@ -113,10 +114,19 @@ def _date(day: int) -> str:
     return f"{clock.from_epoch(0) + timedelta(days=day):%Y-%m-%d}"
 
 
-def _decided_on(decisions: tuple[Decision, ...]) -> dict[str, list[str]]:
+def _events(view: ClusterView) -> dict[str, list[str]]:
+    """What was changed on its hosts and what was decided about it, by day, in order."""
+    told = [(decision.at, f"{decision.by or '?'}: {decided(decision)}") for decision in view.decisions]
+    hosts = (None, *view.cluster.hosts)
+    for change in view.changes:
+        if change.host in hosts:
+            where = " ".join(part for part in (change.host, change.pool) if part)
+            told.append(
+                (clock.from_epoch(change.time), f"{change.kind}: {change.what}" + (f" ({where})" if where else ""))
+            )
     found: dict[str, list[str]] = {}
-    for decision in reversed(decisions):
-        found.setdefault(f"{decision.at:%Y-%m-%d}", []).append(f"{decision.by or '?'}: {decided(decision)}")
+    for at, text in sorted(told, key=lambda one: one[0]):
+        found.setdefault(f"{at:%Y-%m-%d}", []).append(f"{at:%H:%M} {text}")
     return found
 
 
