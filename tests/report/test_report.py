@@ -22,7 +22,7 @@ from tests.store.samples import crash, failed, triaged
 from triage import clock
 from triage.cli.main import triage
 from triage.model import Decision, State
-from triage.report.news import spikes
+from triage.states import spikes
 from triage.store import Store, open_store
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)

@@ -117,11 +117,11 @@ def test_a_lost_schema_number_is_damage(database: Path) -> None:
         open_store(f"sqlite:///{database}")
 
 
-def add_colour(connection: Connection) -> None:
+def add_colour(connection: Connection, say: object) -> None:
     connection.execute(text("ALTER TABLE triage_clusters ADD COLUMN colour TEXT"))
 
 
-def fail(_connection: Connection) -> None:
+def fail(_connection: Connection, say: object) -> None:
     raise RuntimeError("no")
 
 
@@ -130,7 +130,7 @@ def older(database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store to which this program has two steps to add."""
     now = migrations.VERSION
     monkeypatch.setattr(migrations, "VERSION", now + 2)
-    monkeypatch.setattr(migrations, "STEPS", {now + 1: add_colour, now + 2: lambda connection: None})
+    monkeypatch.setattr(migrations, "STEPS", {now + 1: add_colour, now + 2: lambda connection, say: None})
     return database
 
 

@@ -9,11 +9,12 @@ from hashlib import sha256
 import pytest
 from sqlalchemy import Engine, create_engine, inspect
 
+from tests.tui.samples import whole
 from triage import clock
 from triage.errors import UsageError
-from triage.model import Decision, Flag, State, Status
+from triage.model import Change, Decision, Flag, State, Status
 from triage.query import parse_query
-from triage.store import Store, open_store
+from triage.store import Store, backfill, open_store
 
 from . import schema1
 from .samples import START, at, crash, triaged
@@ -86,7 +87,10 @@ def test_where_the_fix_is_not_rolled_out_a_crash_is_no_regression(store: Store) 
     save(store, (11, "web3", "8.2.29"))
     waiting = store.cluster(CLUSTER)
     assert (waiting.flags, waiting.open) == ((Flag.PENDING,), False)
-    assert waiting.remarks == ("still crashes on web3, where 8.2.30 is not rolled out yet",)
+    assert waiting.remarks == (
+        "still crashes on web3, where 8.2.30 is not rolled out yet, as far as is known: `triage event add` tells "
+        "of a deploy",
+    )
 
     # Another cluster shows that web1 runs the new version since hour 12; the old build goes on beside it.
     store.save(triaged(crash("bb01", key="v1:b", time=at(12 * HOUR), host="web1", version="8.2.30")), None)
@@ -99,6 +103,64 @@ def test_where_the_fix_is_not_rolled_out_a_crash_is_no_regression(store: Store) 
     assert back.remarks == (
         "crashed again on web1 at 2026-01-01T14:00:00Z; the fix (8.2.30) is there since 2026-01-01T12:00:00Z",
     )
+
+
+def deploy(hours: float, what: str, **more: object) -> Change:
+    return Change(time=at(hours * HOUR).timestamp(), kind="deploy", what=what, source="test", **more)  # type: ignore[arg-type]
+
+
+def test_a_recorded_deploy_tells_where_the_fix_is(store: Store) -> None:
+    save(store, (0, "web1", "8.2.29"), (0, "web2", "8.2.29"))
+    store.mark(CLUSTER, decision(State.FIXED, fixed_in="v4.182"))
+    for change in (
+        deploy(1, "shop v4.1820"),  # another one
+        deploy(12, "shop v4.182", host="web1"),
+        deploy(12, "shop v4.182", host="web2", pool="admin"),  # which pool a crash was in is not known
+    ):
+        store.add_change(change)
+    save(store, (11, "web1", "8.2.29"), (13, "web2", "8.2.29"))
+    waiting = store.cluster(CLUSTER)
+    assert waiting.flags == (Flag.PENDING,)
+    assert waiting.remarks == ("still crashes on web1, web2, where v4.182 is not rolled out yet",)
+
+    save(store, (14, "web1", "8.2.29"))
+    back = store.cluster(CLUSTER)
+    assert back.flags == (Flag.REGRESSED,)
+    assert back.remarks == (
+        "crashed again on web1 at 2026-01-01T14:00:00Z; the fix (v4.182) is there since 2026-01-01T12:00:00Z "
+        "(shop v4.182)",
+    )
+
+    store.add_change(deploy(12.5, "shop v4.182"))  # on every host
+    assert store.cluster(CLUSTER).remarks == (
+        "crashed again on web1 at 2026-01-01T14:00:00Z; the fix (v4.182) is there since 2026-01-01T12:00:00Z "
+        "(shop v4.182)",
+    )
+    assert {one.id for one in store.clusters(parse_query("is:regressed"))} == {CLUSTER}
+
+
+def test_an_installed_package_tells_where_the_fix_is(store: Store) -> None:
+    save(store, (0, "web1", "8.2.29"))
+    store.mark(CLUSTER, decision(State.FIXED, fixed_in="8.2.30"))
+    packages = {"php8.2-fpm": ("8.2.29-1~deb12u1", "8.2.30-1~deb12u1")}
+    store.add_change(deploy(11, "php8.2-fpm 8.2.29 → 8.2.30", host="web1", packages=packages))
+    save(store, (12, "web1", "8.2.29"))  # a worker that was not restarted
+    assert store.cluster(CLUSTER).flags == (Flag.PENDING,)
+    save(store, (13, "web1", "8.2.30"))
+    assert store.cluster(CLUSTER).flags == (Flag.REGRESSED,)
+
+
+def test_a_cluster_that_comes_much_more_often_spikes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "now", lambda: at(21 * 24 * HOUR))
+    save(store, *((24.0 * day, "web1", "8.2.29") for day in range(20)))
+    assert store.cluster(CLUSTER).flags == ()
+    save(store, *((20 * 24 + hour, "web1", "8.2.29") for hour in range(2, 11)))
+    spiking = store.cluster(CLUSTER)
+    assert spiking.flags == (Flag.SPIKING,)
+    assert spiking.remarks == (
+        "9 crashes in 24 hours, where about 1.0 would have been usual (raw counts: the traffic is not known)",
+    )
+    assert [one.id for one in store.clusters(parse_query("is:spiking"))] == [CLUSTER]
 
 
 def test_a_fix_rolled_out_before_it_was_marked_counts_from_then(store: Store) -> None:
@@ -182,7 +244,7 @@ def test_many_decided_clusters_take_no_more_statements(sqlite_url: str) -> None:
             store.mark(cluster.id, decision(State.FIXED, fixed_in="8.2.7"))
         statements = _statements(store)
         assert {cluster.flags for cluster in store.clusters()} == {(Flag.REGRESSED,)}
-        assert len(statements) == 10
+        assert len(statements) == 11
 
 
 def test_crashes_a_day(store: Store) -> None:
@@ -278,3 +340,36 @@ def _shape(engine: Engine) -> object:
         )
         for table in tables
     }
+
+
+def test_what_the_database_takes_from_records_is_what_reading_them_whole_gives(sqlite_url: str) -> None:
+    """Records of all kinds; the odd characters are those that SQLite's text cannot hold."""
+    odd = whole("odd1", host="a\x00b")
+    frame = replace(odd.threads[0].frames[1], function="lone\udc80", file="/a\x00/b.php")
+    odd = replace(odd, threads=(replace(odd.threads[0], frames=(frame, *odd.threads[0].frames)),))
+    with open_store(sqlite_url) as store:
+        for one in (
+            whole("c0ffee01"),
+            whole("c0ffee02", runtime=None, findings=()),
+            whole("c0ffee03", threads=()),
+            odd,
+        ):
+            store.save(triaged(one), None)
+        with store._engines.writer.begin() as connection:
+            connection.exec_driver_sql("UPDATE triage_crashes SET record = '{' WHERE id = 'c0ffee02'")
+            for cluster in store.clusters():
+                parts = set().union(*backfill._by_parts(connection, cluster.id))
+                assert parts == set().union(*backfill._whole(connection, cluster.id))
+                assert len(parts) > 5
+
+
+def test_a_migration_says_how_far_it_is(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill, "_QUIET", 0.0)
+    with open_store(sqlite_url) as store:
+        save(store, (0, "web1", "8.2.29"))
+        with store._engines.writer.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM triage_facts")
+            told: list[str] = []
+            backfill.facts(connection, told.append)
+        assert [one.id for one in store.clusters(parse_query("fn:zend_execute"))] == [CLUSTER]
+    assert told == ["bringing the store up to date: 0 of 1 clusters"]

@@ -6,7 +6,6 @@ import pytest
 from sqlalchemy.dialects import sqlite
 
 from triage.store import open_store, reads
-from triage.store.tables import crashes
 
 from .samples import STAMP, crash, triaged
 
@@ -25,13 +24,9 @@ PLANS = {
         reads.members(None),
         [f"SEARCH {TABLE} USING COVERING INDEX triage_crashes_of_cluster (cluster>?)"],
     ),
-    "versions": (
-        reads.distinct(crashes.c.runtime, None),
-        [f"SEARCH {TABLE} USING COVERING INDEX triage_crashes_runtimes (cluster>?)"],
-    ),
-    "hosts": (
-        reads.distinct(crashes.c.host, None),
-        [f"SEARCH {TABLE} USING COVERING INDEX triage_crashes_hosts (cluster>?)"],
+    "places": (
+        reads.places(None),
+        [f"SEARCH {TABLE} USING COVERING INDEX triage_crashes_places (cluster>?)"],
     ),
     "record": (
         reads.record("aa01"),
@@ -61,11 +56,3 @@ def test_the_plan_is_one_index_and_no_sorting(sqlite_url: str, name: str) -> Non
     question, expected = PLANS[name]
 
     assert plan(sqlite_url, question) == expected
-
-
-def test_counting_clusters_reads_an_index_and_no_record(sqlite_url: str) -> None:
-    steps = plan(sqlite_url, reads.cluster_rows(None))
-
-    assert [step for step in steps if TABLE in step] == [
-        f"SCAN {TABLE} USING COVERING INDEX triage_crashes_of_cluster"
-    ]

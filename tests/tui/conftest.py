@@ -16,7 +16,7 @@ def _now(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The time stands still, and nothing of this machine is read or written: no settings, no log of packages."""
     monkeypatch.setattr(clock, "now", lambda: NOW)
     monkeypatch.setattr("triage.tui.decide.user_name", lambda: "ann")
-    monkeypatch.setattr("triage.tui.cluster.insight", lambda reader, cluster: INSIGHT)
+    monkeypatch.setattr("triage.tui.cluster.insight", lambda store, cluster, given_up: INSIGHT)
     for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     for name in ("NO_COLOR", "TRIAGE_PROGRAM", "TRIAGE_SERVED", "VISUAL", "EDITOR"):

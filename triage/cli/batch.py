@@ -39,6 +39,8 @@ from triage.workers import Done, Job, cluster, processes, release, triage_all, t
 @click.option("--kernel-log", is_flag=True, help="Also take crashes without a core from the kernel's own log.")
 @click.option("--no-reuse", is_flag=True,
               help="Ask GDB for every core, even for a stack it has seen before.")  # fmt: skip
+@click.option("--again", is_flag=True,
+              help="Also read cores that were triaged before: with new debug symbols or a newer triage.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1, 256), metavar="N",
               help="Worker processes (default: one for every 50 new cores, at most one a processor).")  # fmt: skip
 @click.option("--dask", metavar="ADDRESS",
@@ -55,6 +57,7 @@ def command(
     *,
     kernel_log: bool,
     no_reuse: bool,
+    again: bool,
     steered: bool,
 ) -> None:
     """Triage every core under PATH… into the store.
@@ -83,6 +86,7 @@ def command(
         Spread(jobs, dask),
         trust,
         kernel_log=kernel_log,
+        again=again,
         steered=steered,
     )
     if not chosen.json:
@@ -149,9 +153,13 @@ def run(
     trust: Trust | None = None,
     *,
     kernel_log: bool = False,
+    again: bool = False,
     steered: bool = False,
 ) -> Tally:
-    """Triage the inputs in their order; each is stored before it is reported."""
+    """Triage the inputs in their order; each is stored before it is reported.
+
+    Those that were triaged before are left alone, unless `again`.
+    """
     tally = Tally()
     lanes: Counter[str] = Counter()
     with chosen.open_store() as store, store.lock():
@@ -169,7 +177,7 @@ def run(
         steering = Steering(len(inputs)) if steered else None
         with (
             steering or _progress(len(inputs), chosen) as progress,
-            closing(_outcomes(inputs, store, job, spread)) as outcomes,
+            closing(_outcomes(inputs, set() if again else _known(inputs, store), job, spread)) as outcomes,
         ):
             going = steering is None or steering.may_go_on()
             for entry, done in outcomes if going else ():
@@ -194,11 +202,15 @@ class _Input(NamedTuple):
     stamp: InputStamp | None
 
 
+def _known(inputs: Sequence[_Input], store: Store) -> set[_Input]:
+    """The inputs that were triaged before, just as they are now."""
+    return {entry for entry in inputs if entry.stamp is not None and store.seen(str(entry.path), entry.stamp)}
+
+
 def _outcomes(
-    inputs: Sequence[_Input], store: Store, job: Job, spread: Spread
+    inputs: Sequence[_Input], known: set[_Input], job: Job, spread: Spread
 ) -> Generator[tuple[_Input, Done | None], None, None]:
     """Each input with what became of it; `None` for one that is known from before."""
-    known = {entry for entry in inputs if entry.stamp is not None and store.seen(str(entry.path), entry.stamp)}
     new = [entry.path for entry in inputs if entry not in known]
     with ExitStack() as stack:
         results = _results(stack, new, job, spread)

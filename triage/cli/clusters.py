@@ -7,7 +7,7 @@ import click
 from triage import clock
 from triage.cli.common import Chosen, keys_option, options, print_json, print_rows
 from triage.cli.explaining import explain, print_changes, print_incidents
-from triage.model import Cluster
+from triage.model import Cluster, State
 from triage.query import parse_query
 from triage.text import clean
 from triage.wire import cluster_to_json
@@ -86,7 +86,9 @@ def _row(cluster: Cluster) -> tuple[object, ...]:
 
 def _state(cluster: Cluster) -> str:
     """The state, or what has become of it: `regressed` says more than `fixed`."""
-    return str(cluster.flags[0] if cluster.flags and cluster.remarks else cluster.state)
+    if cluster.state is State.NEW or not cluster.remarks:
+        return str(cluster.state)
+    return str(cluster.flags[0])
 
 
 def _table(clusters: list[Cluster], chosen: Chosen, query: str) -> None:

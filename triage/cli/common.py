@@ -43,7 +43,7 @@ class Chosen:
     @contextmanager
     def open_store(self) -> Iterator[Store]:
         """The store for the length of a `with` block."""
-        with open_store(self.store) as store:
+        with open_store(self.store, self.say) as store:
             yield store
 
     def say(self, text: str) -> None:

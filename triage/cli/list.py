@@ -9,8 +9,9 @@ import click
 
 from triage import clock
 from triage.cli.common import Chosen, keys_option, options, print_json, print_rows
+from triage.config import user_name
 from triage.model import CrashRow
-from triage.query import Query, crash_matches, parse_query
+from triage.query import Query, crash_matches, deploys, parse_query
 from triage.store import Store
 from triage.text import clean
 from triage.wire import crash_row_to_json
@@ -49,12 +50,14 @@ def command(query: tuple[str, ...], cluster: str | None, chosen: Chosen) -> None
 
 def _selected(store: Store, cluster: str | None, query: Query) -> Iterator[CrashRow]:
     clusters = {one.id: one for one in store.clusters()} if query.terms else {}
-    offset = 0
+    deployed = deploys(store.changes()) if query.terms else []
+    offset, me = 0, user_name()
     while page := store.crash_rows(cluster, limit=_PAGE, offset=offset):
         offset += len(page)
         for row in page:
             own = clusters.get(row.cluster or "")
-            if not query.terms or crash_matches(query, row, own, partial(store.crash, row.id)):
+            whole = partial(store.crash, row.id)
+            if not query.terms or crash_matches(query, row, own, whole, me=me, deployed=deployed):
                 yield row
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -28,12 +29,18 @@ def command(serving: bool, port: int, chosen: Chosen) -> None:  # noqa: FBT001
             "the terminal interface needs a terminal",
             help="For scripts there are `triage clusters --json` and `triage show --json`.",
         )
-    from triage.tui.app import run  # loads Textual, which the other verbs need not wait for
-    from triage.tui.settings import read_settings
+    gc.disable()  # nothing of what is loaded now is garbage; it is turned on when the first list is there
+    from triage.tui.found import begin
 
-    ui = read_settings()
     with chosen.open_store() as store:
-        run(store, label=store.name, ui=ui, settings=chosen.settings, store=chosen.store, colour=not chosen.plain)
+        early = begin(store)
+        from triage.tui.app import run  # loads Textual, which the other verbs need not wait for
+        from triage.tui.settings import read_settings
+
+        run(
+            store, label=store.name, ui=read_settings(), settings=chosen.settings, store=chosen.store,
+            colour=not chosen.plain, early=early,
+        )  # fmt: skip
 
 
 def _serve(port: int, chosen: Chosen) -> None:

@@ -44,13 +44,14 @@ class Flag(StrEnum):
     """What follows for a cluster from its state and from when, where and in what it crashed.
 
     `regressed`: it crashed where its fix is rolled out. `awake`: it is ignored no longer, as the condition
-    came true. `pending`: it is fixed, and crashes on where the fix is not rolled out yet. `partial`: of some
-    of its crashes not everything could be read.
+    came true. `pending`: it is fixed, and crashes on where the fix is not rolled out yet. `spiking`: it crashed
+    much more often in the last day than it uses to. `partial`: of some of its crashes not everything could be read.
     """
 
     REGRESSED = "regressed"
     AWAKE = "awake"
     PENDING = "pending"
+    SPIKING = "spiking"
     PARTIAL = "partial"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from triage.model import Crash, Frame, Runtime
 
@@ -14,19 +14,27 @@ _FRAMES = 500  # a recursion has no more kinds of frames than that
 
 def facts_of(crash: Crash) -> frozenset[Fact]:
     """Every fact of a crash, for the keys in `FACT_KEYS`."""
-    return frozenset((key, value[:_LONGEST]) for key, value in _facts(crash) if value)
-
-
-def _facts(crash: Crash) -> Iterator[tuple[str, str | None]]:
-    yield "status", crash.status.value
-    yield "signal", crash.signal.name if crash.signal else None
-    for finding in crash.findings:
-        yield "kind", finding.rule
     thread = crash.crashed_thread
-    for frame in thread.frames[:_FRAMES] if thread else ():
-        yield from _of_frame(frame)
-    if crash.runtime is not None:
-        yield from _of_runtime(crash.runtime)
+    return facts_from(
+        status=crash.status.value,
+        signal=crash.signal.name if crash.signal else None,
+        rules=[finding.rule for finding in crash.findings],
+        frames=thread.frames if thread else (),
+        runtime=crash.runtime,
+    )
+
+
+def facts_from(
+    *, status: str, signal: str | None, rules: Iterable[str], frames: Sequence[Frame], runtime: Runtime | None
+) -> frozenset[Fact]:
+    """The facts of a crash of which this much is known: `rules` of its findings, `frames` of the crashed thread."""
+    found: list[tuple[str, str | None]] = [("status", status), ("signal", signal)]
+    found += (("kind", rule) for rule in rules)
+    for frame in frames[:_FRAMES]:
+        found += _of_frame(frame)
+    if runtime is not None:
+        found += _of_runtime(runtime)
+    return frozenset((key, value[:_LONGEST]) for key, value in found if value)
 
 
 def _of_frame(frame: Frame) -> Iterator[tuple[str, str | None]]:

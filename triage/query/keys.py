@@ -44,12 +44,17 @@ IS = (
     ("regressed", "crashed again where its fix is rolled out"),
     ("awake", "was ignored until something that has happened"),
     ("pending", "fixed, and still crashing where the fix is not rolled out"),
+    ("spiking", "crashed much more often in the last day than it uses to"),
+    ("mine", "you decided about it last"),
     ("partial", "some of its crashes could be read in part only"),
 )
 SORT = (
     ("last", "the one that crashed last first"),
     ("first", "the one that began last first"),
     ("n", "the one with most crashes first"),
+    ("hosts", "the one on most hosts first"),
+    ("state", "what needs a look first: regressed, awake, spiking, new"),
+    ("title", "by where they died"),
 )
 
 KEYS: dict[str, Key] = {
@@ -66,6 +71,8 @@ KEYS: dict[str, Key] = {
         Key(name="note", kind=Kind.PART, help="the note; note:* for any", example="note:jit"),
         Key(name="host", kind=Kind.EXACT, help="a host it crashed on", example="host:web3"),
         Key(name="php", kind=Kind.VERSION, help="the version of the interpreter", example="php:8.2"),
+        Key(name="deploy", kind=Kind.PART, help="the deploy it crashed under, the newest then (triage event add)",
+            example="deploy:v4.182", fact=True),
         Key(name="fn", kind=Kind.EXACT, help="any native function of the crashed stack", example="fn:zend_gc_run",
             fact=True),
         Key(name="phpfn", kind=Kind.EXACT, help="any function or method of the script in the crashed stack",
@@ -87,7 +94,8 @@ KEYS: dict[str, Key] = {
         Key(name="sort", kind=Kind.WORD, help="the order of the list", example="sort:n", words=SORT),
     )
 }  # fmt: skip
-FACT_KEYS = tuple(key.name for key in KEYS.values() if key.fact)
+FACT_KEYS = tuple(key.name for key in KEYS.values() if key.fact and key.name != "deploy")
+"""Those that are kept with a cluster; deploys are not, as they may be recorded later."""
 
 
 def keys_help() -> Iterator[tuple[str, str, str]]:

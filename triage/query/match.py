@@ -5,23 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
-from triage.model import Cluster, Crash, CrashRow, Status
+from triage.model import Change, Cluster, Crash, CrashRow, Flag, State, Status
+from triage.query.deploys import KIND, running
 from triage.query.facts import Fact, facts_of
 from triage.query.keys import KEYS, Key, Kind
 from triage.query.parse import Query, Term
 
 Facts = Callable[[str], Mapping[str, Sequence[str]]]
-"""For a key of FACT_KEYS: the values that the crashes of each cluster have, by the cluster's id."""
+"""For a key of FACT_KEYS, and for `deploy`: the values that the crashes of each cluster have, by the cluster's id."""
 
 _WORD_KEYS = ("phpfn", "phpfile")  # where a word without a key is looked for beside the title
 
 
 class Filter:
-    """A query, ready to be asked; `facts` is called once a key, and only for keys the query has."""
+    """A query, ready to be asked; `facts` is called once a key, and only for keys the query has. `me` is who asks."""
 
-    def __init__(self, query: Query, facts: Facts) -> None:
+    def __init__(self, query: Query, facts: Facts, *, me: str | None = None) -> None:
         self.query = query
+        self._me = me
         self._facts = facts
         self._known: dict[str, Mapping[str, Sequence[str]]] = {}
 
@@ -41,7 +44,7 @@ class Filter:
         if key.fact:
             return _any(term, key, self._of(key.name, cluster.id))
         if key.name == "is":
-            return any(_is(word, cluster) for word in term.values)
+            return any(_is(word, cluster, self._me) for word in term.values)
         if term.ranges:
             number = _number(key.name, cluster)
             return number is not None and any(one.holds(number) for one in term.ranges)
@@ -53,22 +56,36 @@ class Filter:
         return self._known[key].get(cluster, ())
 
 
-def crash_matches(query: Query, row: CrashRow, cluster: Cluster | None, whole: Callable[[], Crash]) -> bool:
+def crash_matches(
+    query: Query,
+    row: CrashRow,
+    cluster: Cluster | None,
+    whole: Callable[[], Crash],
+    *,
+    me: str | None = None,
+    deployed: Sequence[Change] = (),
+) -> bool:
     """Whether a crash is selected: keys of the cluster are asked of its cluster, all others of the crash itself.
 
-    `whole` reads the crash's record; it is called only when the row does not tell.
+    `whole` reads the crash's record; it is called only when the row does not tell. `me` is who asks, `deployed` are
+    the deploys on record, as `query.deploys.deploys` gives them.
     """
     facts: list[frozenset[Fact]] = []
 
     def of(key: str) -> list[str]:
+        if key == KIND:
+            under = running(deployed, row.host, row.time)
+            return [under] if under is not None else []
         if not facts:
             facts.append(facts_of(whole()))
         return [value for name, value in facts[0] if name == key]
 
-    return all(_crash_holds(term, row, cluster, of) != term.negated for term in query.terms)
+    return all(_crash_holds(term, row, cluster, of, me) != term.negated for term in query.terms)
 
 
-def _crash_holds(term: Term, row: CrashRow, cluster: Cluster | None, of: Callable[[str], list[str]]) -> bool:
+def _crash_holds(
+    term: Term, row: CrashRow, cluster: Cluster | None, of: Callable[[str], list[str]], me: str | None
+) -> bool:
     if not term.key:
         shown = [row.title or "", row.id, row.cluster or "", row.script or ""]
         found = any(_is_part(wanted, value) for wanted in term.values for value in shown)
@@ -83,9 +100,8 @@ def _crash_holds(term: Term, row: CrashRow, cluster: Cluster | None, of: Callabl
         return row.time is not None and any(one.holds(row.time.timestamp()) for one in term.ranges)
     if term.values == ("partial",):
         return row.status is Status.PARTIAL
-    return cluster is not None and Filter(Query(terms=(Term(term.key, term.values, term.ranges),)), _none).cluster(
-        cluster
-    )
+    alone = Query(terms=(Term(term.key, term.values, term.ranges),))
+    return cluster is not None and Filter(alone, _none, me=me).cluster(cluster)
 
 
 def _none(_key: str) -> Mapping[str, Sequence[str]]:
@@ -134,9 +150,11 @@ def _bare(version: str) -> str:
     return version.removeprefix("php ")
 
 
-def _is(word: str, cluster: Cluster) -> bool:
+def _is(word: str, cluster: Cluster, me: str | None) -> bool:
     if word == "open":
         return cluster.open
+    if word == "mine":
+        return cluster.decision is not None and me is not None and cluster.decision.by == me
     return word == cluster.state.value or any(word == flag.value for flag in cluster.flags)
 
 
@@ -172,10 +190,24 @@ def _pattern(wanted: str, kind: Kind, key: str) -> re.Pattern[str]:
     return re.compile(rf"\A{body}{end}\Z", re.DOTALL)
 
 
+_URGENT = (Flag.REGRESSED, Flag.AWAKE, Flag.SPIKING)
+_STATES = (State.NEW, State.KNOWN, State.FIXED, State.IGNORED)
+
+
 def ordered(clusters: Iterable[Cluster], sort: str) -> list[Cluster]:
-    """The clusters in the order a query asks for, those of unknown time last."""
-    if sort == "n":
-        return sorted(clusters, key=lambda cluster: -cluster.count)
-    if sort == "first":
-        return sorted(clusters, key=lambda one: -(one.first_seen.timestamp() if one.first_seen else 0.0))
-    return list(clusters)
+    """The clusters in the order a query asks for, those of unknown time last; alike ones as they come."""
+    return sorted(clusters, key=_ORDERS[sort]) if sort in _ORDERS else list(clusters)
+
+
+def _urgency(cluster: Cluster) -> int:
+    found = [_URGENT.index(flag) for flag in cluster.flags if flag in _URGENT]
+    return min(found) if found else len(_URGENT) + _STATES.index(cluster.state)
+
+
+_ORDERS: Mapping[str, Callable[[Cluster], Any]] = {
+    "n": lambda cluster: -cluster.count,
+    "first": lambda cluster: -(cluster.first_seen.timestamp() if cluster.first_seen else 0.0),
+    "hosts": lambda cluster: -len(cluster.hosts),
+    "state": _urgency,
+    "title": lambda cluster: cluster.title.casefold(),
+}

@@ -6,7 +6,6 @@ late is told once, and is no wave of crashes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,11 +14,9 @@ from enum import StrEnum
 from triage.explain import Context, write_page
 from triage.explain.statement import Statement
 from triage.model import Cluster, Flag, Outcome, State
+from triage.states.spike import DAYS, spikes
 from triage.store import Arrived, Store
 
-DAYS = 28
-"""How far back rates are looked at and drawn."""
-_FEWEST, _TIMES, _CHANCE = 5, 3.0, 0.001
 _DAY = timedelta(days=1)
 _EPOCH_DAY = 86400
 
@@ -174,16 +171,6 @@ def _usual(cluster: Cluster, days: Mapping[int, int], since: datetime, until: da
     last = int(since.timestamp() // _EPOCH_DAY)
     earlier = sum(count for day, count in days.items() if day < last)
     return earlier / max(1.0, last - begin.timestamp() // _EPOCH_DAY) * ((until - since) / _DAY)
-
-
-def spikes(count: int, usual: float) -> bool:
-    """Whether that many are thrice the `usual` number, and more than chance gives (Poisson, 1 in 1000)."""
-    if count < _FEWEST or count < _TIMES * usual:
-        return False
-    below = (
-        sum(math.exp(-usual + k * math.log(usual) - math.lgamma(k + 1)) for k in range(count)) if usual > 0 else 1.0
-    )
-    return usual == 0 or 1.0 - below < _CHANCE
 
 
 def _series(days: Mapping[int, int], until: datetime) -> tuple[int, ...]:

@@ -7,8 +7,9 @@ from datetime import timedelta
 from html import escape
 
 from triage import clock
-from triage.report.news import DAYS, Item, Kind, Mark, News
+from triage.report.news import Item, Kind, Mark, News
 from triage.report.news_text import TIMES, headline
+from triage.states.spike import DAYS
 from triage.text import clean, plural
 
 _HEADS = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from triage import clock
-from triage.report.news import DAYS, Item, Kind, News
+from triage.report.news import Item, Kind, News
 from triage.report.news_text import headline
+from triage.states.spike import DAYS
 from triage.wire import cluster_to_json
 
 

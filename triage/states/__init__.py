@@ -5,7 +5,12 @@ the crashes after it. Times are those of the crashes, never of their import: old
 read late reopen nothing.
 """
 
-from triage.states.standing import Rollout, Standing, Stretch, standing
+from triage.states.rollout import Rollout, rollout
+from triage.states.spike import spike, spikes
+from triage.states.standing import Standing, Stretch, standing
 from triage.states.until import Until, parse_until, resolve_until
 
-__all__ = ["Rollout", "Standing", "Stretch", "standing", "Until", "parse_until", "resolve_until"]
+__all__ = [
+    "Rollout", "rollout", "Standing", "Stretch", "standing", "spike", "spikes", "Until", "parse_until",
+    "resolve_until",
+]  # fmt: skip

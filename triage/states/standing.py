@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from triage import clock
 from triage.errors import UsageError
 from triage.model import Decision, Flag, State
+from triage.states.rollout import Rollout
 from triage.states.until import Until, in_words, parse_until
 from triage.text import plural
 
@@ -18,9 +19,10 @@ _NAMED = 3  # hosts or versions in a sentence
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """Crashes of one cluster on one host under one version, within one hour of the clock.
+    """Crashes of one cluster, told apart by what the decision asks for: host, version, or hours of the clock.
 
-    `hour` counts hours since 1970; `first` and `last` are crash times.
+    `hour` counts hours since 1970, and is that of `first` where hours do not matter; `first` and `last` are crash
+    times. `host` and `version` are None where they are not known, or do not matter.
     """
 
     host: str | None
@@ -29,19 +31,6 @@ class Stretch:
     count: int
     first: datetime
     last: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rollout:
-    """Where `Decision.fixed_in` runs, and since when, by what was seen: crashes under it, or recorded changes.
-
-    `version` is set when `fixed_in` is the interpreter's version, spelled as in `Stretch.version`;
-    `before` are the versions the cluster crashed under before the decision, other than that one.
-    """
-
-    hosts: Mapping[str | None, datetime] = field(default_factory=dict)
-    version: str | None = None
-    before: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,20 +59,24 @@ def _fixed(decision: Decision, after: Sequence[Stretch], rollout: Rollout) -> St
         where = f" on {newest.host}" if newest.host else ""
         fix = f"the fix ({decision.fixed_in})" if decision.fixed_in else "the fix"
         there = clock.iso(since or newest.first)
+        by = f" ({rollout.event})" if rollout.event and rollout.event != decision.fixed_in else ""
         return _flagged(
-            Flag.REGRESSED, f"crashed again{where} at {clock.iso(newest.last)}; {fix} is there since {there}"
+            Flag.REGRESSED, f"crashed again{where} at {clock.iso(newest.last)}; {fix} is there since {there}{by}"
         )
     waiting = [one for one in after if one.last >= decision.holds_from]
     if decision.fixed_in is None or not waiting:
         return Standing()
     hosts = _listed(one.host or "an unnamed host" for one in waiting)
-    return _flagged(Flag.PENDING, f"still crashes on {hosts}, where {decision.fixed_in} is not rolled out yet")
+    text = f"still crashes on {hosts}, where {decision.fixed_in} is not rolled out yet"
+    if not rollout.known:
+        text += ", as far as is known: `triage event add` tells of a deploy"
+    return _flagged(Flag.PENDING, text)
 
 
 def _rolled_out(decision: Decision, rollout: Rollout) -> Callable[[str | None], datetime | None]:
     """For a host, since when it has the fix; `None` if it has it not."""
     everywhere = decision.since or (decision.holds_from if decision.fixed_in is None else None)
-    return lambda host: everywhere or rollout.hosts.get(host)
+    return lambda host: everywhere or rollout.since(host)
 
 
 def _is_back(one: Stretch, since: datetime | None, rollout: Rollout) -> bool:

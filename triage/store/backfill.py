@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, text
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
 
 from triage import clock
-from triage.model import State
+from triage.model import Frame, Request, Runtime, State, Worker
+from triage.query.facts import Fact, facts_from
 from triage.store.cluster_facts import facts_of_record
-from triage.store.columns import spell, unspell
+from triage.store.columns import spell
 
+Say = Callable[[str], object]
+"""Told how far a step is that takes long."""
+
+_QUIET = 2.0  # seconds between two such remarks
+_BATCH = 200
 _EPOCH = clock.from_epoch(0)
 _FORMER = "an earlier triage"  # schema 1 kept neither who decided nor when
 
@@ -31,18 +42,68 @@ def decisions(connection: Connection) -> None:
     )
 
 
-def facts(connection: Connection) -> None:
+def facts(connection: Connection, say: Say) -> None:
     """Fill the facts of every cluster from the records of its crashes; a record that cannot be read has none."""
-    known: set[tuple[str, str, str]] = set()
     clusters = connection.execute(text("SELECT id FROM triage_clusters")).scalars().all()
-    for cluster in clusters:
-        records = connection.execute(
-            text("SELECT record FROM triage_crashes WHERE cluster = :cluster"), {"cluster": cluster}
-        )
-        for record in records.scalars():
-            known.update((key, unspell(cluster), value) for key, value in facts_of_record(record))
-    rows = [{"key": key, "cluster": spell(cluster), "value": spell(value)} for key, cluster, value in sorted(known)]
-    if rows:
-        connection.execute(
-            text('INSERT INTO triage_facts ("key", cluster, value) VALUES (:key, :cluster, :value)'), rows
-        )
+    reader = _by_parts if connection.dialect.name == "sqlite" else _whole
+    told = time.monotonic()
+    for number, cluster in enumerate(clusters):
+        if time.monotonic() - told > _QUIET:
+            told = time.monotonic()
+            say(f"bringing the store up to date: {number} of {len(clusters)} clusters")
+        found = set[Fact]().union(*reader(connection, cluster))
+        rows = [{"key": key, "cluster": cluster, "value": spell(value)} for key, value in sorted(found)]
+        if rows:
+            connection.execute(_ADD, rows)
+
+
+def _whole(connection: Connection, cluster: str) -> Iterator[frozenset[Fact]]:
+    records = text("SELECT record FROM triage_crashes WHERE cluster = :cluster")
+    with connection.execution_options(yield_per=_BATCH).execute(records, {"cluster": cluster}) as rows:
+        for record in rows.scalars():
+            yield facts_of_record(record)
+
+
+def _by_parts(connection: Connection, cluster: str) -> Iterator[frozenset[Fact]]:
+    """The database takes from each record what facts are made of, and leaves out what it said before: the crashes of
+    a cluster are much alike, and to read each whole takes minutes for a hundred thousand."""
+    for row in connection.execute(_PARTS, {"cluster": cluster}):
+        try:
+            yield _facts_of_parts(row)
+        except (ValueError, TypeError):
+            continue  # as of a record that cannot be read
+
+
+def _facts_of_parts(row: Row[Any]) -> frozenset[Fact]:
+    status, signal = json.loads(row.basics)
+    frames = [
+        Frame(kind=kind, function=function, class_name=class_name, file=file)
+        for kind, function, class_name, file in json.loads(row.frames or "[]")
+    ]
+    runtime = None
+    if row.runtime is not None:
+        sapi, pool, uri, script, extensions, options = json.loads(row.runtime)
+        runtime = Runtime(
+            name="", sapi=sapi, script=script, extensions=extensions or {}, options=options or {},
+            worker=Worker(pool=pool), request=Request(method=None, uri=uri),
+        )  # fmt: skip
+    rules = [rule for rule, _ in json.loads(row.rules or "[]")]
+    return facts_from(status=status, signal=signal, rules=rules, frames=frames, runtime=runtime)
+
+
+_ADD = text('INSERT INTO triage_facts ("key", cluster, value) VALUES (:key, :cluster, :value)')
+# More than one path each: only then does json_extract give JSON, in which odd characters stay escaped.
+_PARTS = text(
+    """
+    SELECT DISTINCT json_extract(record, '$.status', '$.signal.name') AS basics,
+      (SELECT json_group_array(json_extract(finding.value, '$.rule', '$.topic'))
+         FROM json_each(record, '$.findings') AS finding) AS rules,
+      (SELECT json_group_array(json_extract(frame.value, '$.kind', '$.function', '$.class', '$.file'))
+         FROM json_each(record, '$.threads') AS thread, json_each(thread.value, '$.frames') AS frame
+        WHERE json_extract(thread.value, '$.crashed')) AS frames,
+      CASE WHEN json_type(record, '$.runtime') = 'object' THEN json_extract(record,
+        '$.runtime.sapi', '$.runtime.worker.pool', '$.runtime.request.uri', '$.runtime.script',
+        '$.runtime.extensions', '$.runtime.options') END AS runtime
+    FROM triage_crashes WHERE cluster = :cluster AND json_valid(record)
+    """
+)

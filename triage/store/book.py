@@ -13,8 +13,9 @@ from triage.cluster.profile import Profile, dump, load
 from triage.model import Signature, State
 from triage.store import regroupings
 from triage.store.columns import digest
+from triage.store.names import root
 from triage.store.recent import Recent
-from triage.store.tables import apart, clusters, crashes, exemplars, keys, redirects, words
+from triage.store.tables import apart, clusters, crashes, exemplars, keys, words
 from triage.store.upsert import insert_missing
 
 _ID_DIGITS = 6
@@ -120,17 +121,6 @@ class SqlBook:
     def _age(self, cluster: str) -> tuple[bool, int, str]:
         first = self._connection.scalar(select(func.min(crashes.c.time)).where(crashes.c.cluster == cluster))
         return (first is None, 0 if first is None else int(first.timestamp() * 1e6), cluster)
-
-
-def root(connection: Connection, cluster: str) -> str:
-    """Where a cluster is now."""
-    seen = {cluster}
-    while True:
-        target = connection.scalar(select(redirects.c.target).where(redirects.c.cluster == cluster))
-        if target is None or target in seen:
-            return cluster
-        seen.add(target)
-        cluster = target
 
 
 def retitle(connection: Connection, cluster: str, title: str) -> bool:

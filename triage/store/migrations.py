@@ -8,9 +8,10 @@ from sqlalchemy import Connection, insert, inspect, select, text, update
 
 from triage.errors import EnvironmentLacks, UsageError
 from triage.store import backfill
+from triage.store.backfill import Say
 from triage.store.tables import changes, known_bugs, meta, metadata, snapshots
 
-VERSION = 5
+VERSION = 7
 """The schema that `tables.py` describes."""
 
 _DECISIONS = (
@@ -29,22 +30,22 @@ _DECISIONS = (
 )
 
 
-def _decisions_and_facts(connection: Connection) -> None:
+def _decisions_and_facts(connection: Connection, say: Say) -> None:
     """2: what persons decided with its history, and what the crashes of a cluster can be asked for."""
     number = "SERIAL" if connection.dialect.name == "postgresql" else "INTEGER"
     for statement in _DECISIONS:
         connection.exec_driver_sql(statement.replace("NUMBER", number))
     backfill.decisions(connection)
-    backfill.facts(connection)
+    backfill.facts(connection, say)
 
 
-def _surroundings(connection: Connection) -> None:
+def _surroundings(connection: Connection, _say: Say) -> None:
     """5: snapshots of healthy workers, changes, bugs on file."""
     for table in (snapshots, changes, known_bugs):
         table.create(connection, checkfirst=True)
 
 
-def _learn_keys(connection: Connection) -> None:
+def _learn_keys(connection: Connection, _say: Say) -> None:
     """Schema 3: clusters own any number of keys, and stand for themselves in comparisons.
 
     The tables are spelled out: what `tables.py` says of them may change later.
@@ -86,17 +87,33 @@ _ARRIVALS = (
 )
 
 
-def _arrivals_and_reports(connection: Connection) -> None:
+def _arrivals_and_reports(connection: Connection, _say: Say) -> None:
     """4: when each crash and each failure first came in, and up to when reports have told."""
     for statement in _ARRIVALS:
         connection.exec_driver_sql(statement)
 
 
-STEPS: Mapping[int, Callable[[Connection], None]] = {
+_PLACES = (
+    "CREATE INDEX IF NOT EXISTS triage_crashes_places ON triage_crashes (cluster, runtime, host, time)",
+    "DROP INDEX IF EXISTS triage_crashes_runtimes",  # the new one answers what these two did
+    "DROP INDEX IF EXISTS triage_crashes_hosts",
+    "DROP INDEX IF EXISTS triage_crashes_newest",
+    "CREATE INDEX triage_crashes_newest ON triage_crashes (time DESC, id, cluster)",
+)
+
+
+def _places(connection: Connection, _say: Say) -> None:
+    """7: where, in what and how often each cluster crashed of late is read from indexes."""
+    for statement in _PLACES:
+        connection.exec_driver_sql(statement)
+
+
+STEPS: Mapping[int, Callable[[Connection, Say], None]] = {
     2: _decisions_and_facts,
     3: _learn_keys,
     4: _arrivals_and_reports,
     5: _surroundings,
+    7: _places,
 }
 """What brings an older schema to N, by N; a number without an entry changes nothing."""
 
@@ -111,14 +128,18 @@ def is_current(connection: Connection) -> bool:
     return _version(connection) == VERSION
 
 
-def migrate(connection: Connection) -> None:
-    """Bring the schema up to date, within the caller's transaction. Raises as `is_current`."""
+def migrate(connection: Connection, say: Say) -> None:
+    """Bring the schema up to date, within the caller's transaction. Raises as `is_current`.
+
+    `say` is told that this is done, and how far it is where it takes long.
+    """
     version = _version(connection)
     if version is None:
         _create(connection)
         return
     for number in sorted(number for number in STEPS if version < number <= VERSION):
-        STEPS[number](connection)
+        say(f"bringing the store up to date: schema {number}")
+        STEPS[number](connection, say)
     connection.execute(update(meta).where(meta.c.key == "schema").values(value=VERSION))
 
 

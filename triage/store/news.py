@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Table, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, func, select
 
 from triage import clock
 from triage.model import Outcome
 from triage.store.columns import digest, spell
 from triage.store.recent import Recent
 from triage.store.tables import arrivals, clusters, crashes, inputs, reports
-from triage.store.upsert import insert_missing
+from triage.store.upsert import insert_missing, inserting
 
 _BATCH = 500
 _TICK = timedelta(microseconds=1)
@@ -123,7 +122,7 @@ def last_report(connection: Connection, name: str) -> Reported | None:
 
 def put_report(connection: Connection, name: str, told: Reported) -> None:
     """Say that the series has told up to a time."""
-    statement = _insert(connection, reports).values(name=name, covered=told.covered, spoke=told.spoke)
+    statement = inserting(connection.dialect.name, reports).values(name=name, covered=told.covered, spoke=told.spoke)
     fresh = {"covered": statement.excluded.covered, "spoke": statement.excluded.spoke}
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=fresh))
 
@@ -135,7 +134,3 @@ def states(connection: Connection) -> dict[str, int]:
         select(clusters.c.state, func.count().label("n")).where(clusters.c.id.in_(used)).group_by(clusters.c.state)
     )
     return {row.state: row.n for row in rows}
-
-
-def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)

@@ -11,13 +11,16 @@ from sqlalchemy.exc import ArgumentError
 from triage.errors import UsageError
 from triage.store import migrations
 from triage.store.backend import Backend, Engines, explained
+from triage.store.backfill import Say
 from triage.store.postgres import PostgresBackend
 from triage.store.sqlite import SqliteBackend
 from triage.store.store import Store
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, say: Say = lambda _text: None) -> Store:
     """Open the store at `url` (as `config.store_url` gives it), making it if it is not there.
+
+    One of an older triage is brought up to date; `say` is told so, and how far that is.
 
     Raises:
         UsageError: for a wrong URL, or a file that is something else.
@@ -29,19 +32,19 @@ def open_store(url: str) -> Store:
     engines = backend.engines()
     with ExitStack() as on_failure, explained(backend):
         on_failure.callback(engines.reader.dispose)
-        _update(backend, engines)
+        _update(backend, engines, say)
         backend.settle(engines)
         on_failure.pop_all()
     return Store(backend, engines)
 
 
-def _update(backend: Backend, engines: Engines) -> None:
+def _update(backend: Backend, engines: Engines, say: Say) -> None:
     with engines.reader.connect() as connection:
         if migrations.is_current(connection):
             return  # the common case takes no write lock
     with engines.writer.begin() as connection:
         backend.serialize(connection)
-        migrations.migrate(connection)
+        migrations.migrate(connection, say)
 
 
 def _backend(url: str) -> Backend:

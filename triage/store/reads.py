@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Column, Select, func, select, type_coerce
 
 from triage.model import Status
 from triage.store.columns import Exact, digest, spell
-from triage.store.tables import clusters, crashes, facts, inputs, meta
+from triage.store.tables import clusters, crashes, facts, inputs
 from triage.store.tables import exemplars as exemplar_table
 
 Rows = Select[Any]
@@ -31,11 +31,6 @@ _LISTED = (
     crashes.c.cluster,
     crashes.c.title,
 )
-
-
-def revision() -> Rows:
-    """One number."""
-    return select(meta.c.value).where(meta.c.key == "revision")
 
 
 def done_input(path: str, stamp: str) -> Rows:
@@ -80,45 +75,28 @@ def loose_count() -> Rows:
 
 
 def cluster_rows(cluster: str | None) -> Rows:
-    """The clusters' own columns with `total`, `first_seen`, `last_seen`; newest first.
+    """The clusters' own columns."""
+    columns = (clusters.c.id, clusters.c.title, clusters.c.signature, clusters.c.state, clusters.c.note)
+    wanted = select(*columns)
+    return wanted if cluster is None else wanted.where(clusters.c.id == cluster)
 
-    Among all clusters those without crashes are left out: their crashes moved elsewhere.
-    """
-    stats = _within(
-        select(
-            crashes.c.cluster,
-            func.count().label("total"),
-            func.min(crashes.c.time).label("first_seen"),
-            func.max(crashes.c.time).label("last_seen"),
-        ),
-        cluster,
+
+def places(cluster: str | None) -> Rows:
+    """By `cluster`, `runtime` and `host`: how many crashes (`total`), the time of the `first` and of the `last`."""
+    place = (crashes.c.cluster, crashes.c.runtime, crashes.c.host)
+    counted = select(
+        *place,
+        func.count().label("total"),
+        func.min(crashes.c.time).label("first"),
+        func.max(crashes.c.time).label("last"),
     )
-    seen = stats.group_by(crashes.c.cluster).subquery()
-    wanted = select(
-        clusters.c.id,
-        clusters.c.title,
-        clusters.c.signature,
-        clusters.c.state,
-        clusters.c.note,
-        func.coalesce(seen.c.total, 0).label("total"),
-        seen.c.first_seen,
-        seen.c.last_seen,
-    ).join(seen, seen.c.cluster == clusters.c.id, isouter=cluster is not None)
-    if cluster is not None:
-        wanted = wanted.where(clusters.c.id == cluster)
-    return wanted.order_by(seen.c.last_seen.desc().nulls_last(), clusters.c.id)
+    return _within(counted.where(crashes.c.cluster.is_not(None)), cluster).group_by(*place)
 
 
 def members(cluster: str | None) -> Rows:
     """(`cluster`, crash id as `value`), the newest crash of each cluster first."""
     every = select(crashes.c.cluster, crashes.c.id.label("value")).where(crashes.c.cluster.is_not(None))
     return _within(every, cluster).order_by(crashes.c.cluster, crashes.c.time.desc().nulls_last(), crashes.c.id)
-
-
-def distinct(column: Column[Any], cluster: str | None) -> Rows:
-    """(`cluster`, `value`) for each value of `column` in each cluster."""
-    every = select(crashes.c.cluster, column.label("value")).distinct()
-    return _within(every.where(crashes.c.cluster.is_not(None), column.is_not(None)), cluster)
 
 
 def values_of(key: str) -> Rows:

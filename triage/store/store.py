@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Lock
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from sqlalchemy import Column, Connection, Row
+from sqlalchemy import Connection, Row
 
-from triage.cluster.profile import Profile, load
-from triage.errors import TriageError, UsageError
+from triage.config import user_name
+from triage.errors import TriageError
 from triage.model import (
     Change,
     Cluster,
@@ -33,26 +34,21 @@ from triage.model import (
 )
 from triage.query import Filter, Query, ordered
 from triage.states import resolve_until
-from triage.store import (
-    decisions,
-    incidents,
-    news,
-    reads,
-    regroup,
-    regroupings,
-    resign,
-    surroundings,
-    twins,
-    writes,
-)
+from triage.store import decisions, news, reads, regroupings, surroundings, twins
 from triage.store.backend import Backend, Engines, explained
-from triage.store.book import root
+from triage.store.deployed import crashed_under
+from triage.store.names import cluster_id, crash_id
 from triage.store.news import Arrived, Reported
 from triage.store.recent import Recent
-from triage.store.tables import clusters, crashes
+from triage.store.revision import raise_revision, revision
+from triage.store.standings import with_standing
 from triage.wire import crash_from_json
 
-_CANDIDATES = 5
+if TYPE_CHECKING:
+    from triage.cluster.profile import Profile
+
+# What groups crashes (`writes`, `regroup`, `resign`, `incidents`) is imported where it is used: whoever only reads
+# (the first screen of the interface) need not wait until it is loaded.
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +108,19 @@ class Store:
         A crash of a known id, and an earlier outcome of the same path, are replaced. Without
         a stamp the input is triaged again next time.
         """
+        from triage.store import writes
+
         with self._saving, explained(self._backend):
             with self._engines.writer.begin() as connection:
-                revision = writes.raise_revision(connection)
-                self._recent.begin(revision)
+                risen = raise_revision(connection)
+                self._recent.begin(risen)
                 is_new = news.arrive(connection, outcome, self._recent)
                 if outcome.crash is not None:
                     crash = writes.put_crash(connection, outcome.crash, self._recent, is_new=is_new)
                     outcome = replace(outcome, crash=crash)
                     twins.drop_log_twins(connection, crash, self._recent)
                 writes.put_input(connection, outcome, None if stamp is None else _stamp_text(stamp))
-            self._recent.done(revision)
+            self._recent.done(risen)
         return outcome
 
     def clusters(self, query: Query | None = None, *, members: bool = True) -> list[Cluster]:
@@ -135,7 +133,7 @@ class Store:
             found = _clusters(connection, None, members=members)
             if query is None:
                 return found
-            chosen = Filter(query, lambda key: _by_cluster(connection, reads.values_of(key)))
+            chosen = Filter(query, lambda key: _values(connection, key), me=user_name())
             return ordered((cluster for cluster in found if chosen.cluster(cluster)), query.sort)
 
     def cluster(self, id_or_prefix: str) -> Cluster:
@@ -145,7 +143,7 @@ class Store:
             UsageError: when no cluster, or more than one, is meant; names candidates.
         """
         with self._reading() as connection:
-            return _clusters(connection, _cluster_id(connection, id_or_prefix))[0]
+            return _clusters(connection, cluster_id(connection, id_or_prefix))[0]
 
     def mark(self, cluster: str, decision: Decision) -> Cluster:
         """Add what a person decided about a cluster; it holds from now on. Returns the cluster as it is then.
@@ -157,21 +155,21 @@ class Store:
             UsageError: as `cluster()` does, and for a condition that is none.
         """
         with self._writing() as connection:
-            id_ = _cluster_id(connection, cluster)
+            id_ = cluster_id(connection, cluster)
             decisions.put(connection, id_, _resolved(connection, id_, decision))
             return _clusters(connection, id_)[0]
 
     def undo(self, cluster: str, *, at: datetime, by: str | None) -> tuple[Cluster, Decision | None]:
         """Take the newest decision back; returns the cluster as it is then, and what was taken back, if anything."""
         with self._writing() as connection:
-            id_ = _cluster_id(connection, cluster)
+            id_ = cluster_id(connection, cluster)
             gone = decisions.undo(connection, id_, at=at, by=by)
             return _clusters(connection, id_)[0], gone
 
     def decisions(self, cluster: str) -> list[Decision]:
         """All that was ever decided about a cluster, the newest first; those undone too."""
         with self._reading() as connection:
-            return decisions.history(connection, _cluster_id(connection, cluster))
+            return decisions.history(connection, cluster_id(connection, cluster))
 
     def per_day(self, since: datetime, cluster: str | None = None) -> dict[str, dict[int, int]]:
         """Crashes a day (UTC, as days since 1970) from a time on, by cluster; days without any are left out."""
@@ -187,8 +185,10 @@ class Store:
         Raises:
             UsageError: when either is not known, or both are one already.
         """
+        from triage.store import regroup
+
         with self._writing() as connection:
-            return regroup.merge(connection, _cluster_id(connection, cluster), _cluster_id(connection, into), why)
+            return regroup.merge(connection, cluster_id(connection, cluster), cluster_id(connection, into), why)
 
     def split(self, crashes_: Sequence[str], why: str | None = None) -> Regrouping:
         """Put crashes of one cluster into a cluster of their own, and keep them there.
@@ -196,21 +196,29 @@ class Store:
         Raises:
             UsageError: when a crash is not known, they are of several clusters, or they are all of one.
         """
+        from triage.store import regroup
+
         with self._writing() as connection:
-            return regroup.split(connection, [_crash_id(connection, name) for name in crashes_], why)
+            return regroup.split(connection, [crash_id(connection, name) for name in crashes_], why)
 
     def undo_regrouping(self, number: int) -> Regrouping:
         """Take a merge or a split back. Raises UsageError when there is no such change."""
+        from triage.store import regroup
+
         with self._writing() as connection:
             return regroup.undo(connection, number)
 
     def incidents(self) -> list[Incident]:
         """Clusters that look like victims of one memory corruption, that with most crashes first."""
+        from triage.store import incidents
+
         with self._reading() as connection:
             return incidents.listed(connection)
 
     def resign(self) -> int:
         """Bring the keys to the rules of this program; no crash moves. Returns how many crashes were read."""
+        from triage.store import resign
+
         with self._reading() as connection:
             if not resign.is_due(connection):
                 return 0
@@ -224,21 +232,24 @@ class Store:
 
     def exemplars(self, cluster: str) -> list[Profile]:
         """The crashes that stand for a cluster in comparisons; raises UsageError as `cluster()` does."""
+        from triage.cluster.profile import load
+        from triage.store import regroup
+
         with self._reading() as connection:
-            found = reads.exemplars(regroup.whole(connection, _cluster_id(connection, cluster)))
+            found = reads.exemplars(regroup.whole(connection, cluster_id(connection, cluster)))
             return [load(row.profile) for row in connection.execute(found)]
 
     def crash(self, id_or_prefix: str) -> Crash:
         """One crash whole; raises UsageError as `cluster()` does."""
         with self._reading() as connection:
-            id_ = _crash_id(connection, id_or_prefix)
+            id_ = crash_id(connection, id_or_prefix)
             row = connection.execute(reads.record(id_)).one()
         return replace(self._crash(row.record, id_), cluster=row.cluster)
 
     def crash_rows(self, cluster: str | None = None, limit: int = 500, offset: int = 0) -> list[CrashRow]:
         """Crashes as lists show them, newest first; of one cluster if given (id or prefix)."""
         with self._reading() as connection:
-            within = None if cluster is None else _cluster_id(connection, cluster)
+            within = None if cluster is None else cluster_id(connection, cluster)
             rows = connection.execute(reads.crash_rows(within, limit, offset))
             return [_crash_row(row) for row in rows]
 
@@ -349,7 +360,7 @@ class Store:
     def revision(self) -> int:
         """A number that rises with every commit, whoever makes it."""
         with self._reading() as connection:
-            return int(connection.scalar(reads.revision()) or 0)
+            return int(connection.scalar(revision()) or 0)
 
     @contextmanager
     def lock(self, what: str = "") -> Iterator[None]:
@@ -369,7 +380,7 @@ class Store:
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         with explained(self._backend), self._engines.writer.begin() as connection:
-            writes.raise_revision(connection)
+            raise_revision(connection)
             yield connection
 
     def _crash(self, record: str, id_: str) -> Crash:
@@ -388,36 +399,52 @@ def _stamp_text(stamp: InputStamp) -> str:
 
 
 def _clusters(connection: Connection, cluster: str | None, *, members: bool = True) -> list[Cluster]:
-    """All clusters, or one, in a few statements however many there are."""
+    """All clusters that have crashes, or one, in a few statements however many there are; the last to crash first."""
     ids = _by_cluster(connection, reads.members(cluster)) if members else defaultdict(list)
-    versions = _by_cluster(connection, reads.distinct(crashes.c.runtime, cluster))
-    hosts = _by_cluster(connection, reads.distinct(crashes.c.host, cluster))
+    places: defaultdict[str, list[Row[Any]]] = defaultdict(list)
+    for row in connection.execute(reads.places(cluster)):
+        places[row.cluster].append(row)
     found = [
-        Cluster(
-            id=row.id,
-            title=row.title,
-            signature=row.signature,
-            count=row.total,
-            first_seen=row.first_seen,
-            last_seen=row.last_seen,
-            state=State(row.state),
-            crashes=tuple(ids[row.id]),
-            versions=tuple(sorted(versions[row.id])),
-            hosts=tuple(sorted(hosts[row.id])),
-            note=row.note,
-        )
+        _cluster(row, places[row.id], tuple(ids[row.id]))
         for row in connection.execute(reads.cluster_rows(cluster))
+        if row.id in places or cluster is not None
     ]
-    return decisions.with_standing(connection, found, cluster)
+    found.sort(key=lambda one: (-one.last_seen.timestamp() if one.last_seen else math.inf, one.id))
+    return with_standing(connection, found, cluster)
+
+
+def _cluster(row: Row[Any], places: Sequence[Row[Any]], members: tuple[str, ...]) -> Cluster:
+    return Cluster(
+        id=row.id,
+        title=row.title,
+        signature=row.signature,
+        count=sum(place.total for place in places),
+        first_seen=min((place.first for place in places if place.first is not None), default=None),
+        last_seen=max((place.last for place in places if place.last is not None), default=None),
+        state=State(row.state),
+        crashes=members,
+        versions=_names(place.runtime for place in places),
+        hosts=_names(place.host for place in places),
+        note=row.note,
+    )
+
+
+def _names(found: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(sorted({name for name in found if name is not None}))
 
 
 def _resolved(connection: Connection, cluster: str, decision: Decision) -> Decision:
     if decision.state is not State.IGNORED:
         return replace(decision, until=None)
-    seen = _by_cluster(connection, reads.distinct(crashes.c.runtime, cluster))
+    versions = _names(place.runtime for place in connection.execute(reads.places(cluster)))
     busiest = decisions.busiest_day(connection, cluster, before=decision.at)
-    until = resolve_until(decision.until, now=decision.at, busiest_day=busiest, versions=sorted(seen[cluster]))
+    until = resolve_until(decision.until, now=decision.at, busiest_day=busiest, versions=versions)
     return replace(decision, until=str(until))
+
+
+def _values(connection: Connection, key: str) -> Mapping[str, Sequence[str]]:
+    """What the crashes of each cluster have for a key of the filter language."""
+    return crashed_under(connection) if key == "deploy" else _by_cluster(connection, reads.values_of(key))
 
 
 def _by_cluster(connection: Connection, pairs: reads.Rows) -> defaultdict[str, list[str]]:
@@ -425,36 +452,6 @@ def _by_cluster(connection: Connection, pairs: reads.Rows) -> defaultdict[str, l
     for row in connection.execute(pairs):
         grouped[row.cluster].append(row.value)
     return grouped
-
-
-def _cluster_id(connection: Connection, name: str) -> str:
-    """The cluster that `name` means; where it was merged, the one it is part of now."""
-    named = _resolve(connection, clusters.c.id, name, "cluster", reads.newest_clusters(_CANDIDATES))
-    return root(connection, named)
-
-
-def _crash_id(connection: Connection, name: str) -> str:
-    return _resolve(connection, crashes.c.id, name, "crash", reads.newest_crashes(_CANDIDATES))
-
-
-def _resolve(connection: Connection, ids: Column[Any], name: str, noun: str, recent: reads.Rows) -> str:
-    """The id that `name` means: itself, or the only one that begins with it."""
-    whole: str | None = connection.scalar(reads.exactly(ids, name))
-    if whole is not None:
-        return whole
-    found = list(connection.scalars(reads.starting(ids, name, _CANDIDATES + 1))) if name else []
-    if not found:
-        known = list(connection.scalars(recent))
-        help_ = f"The newest are: {', '.join(known)}" if known else f"The store holds no {noun} yet."
-        raise UsageError(f"no {noun} is called {name!r}", help=help_)
-    if len(found) > 1:
-        more = " …" if len(found) > _CANDIDATES else ""
-        raise UsageError(
-            f"{name!r} is the beginning of more than one {noun}",
-            help=f"Give more of it: {', '.join(found[:_CANDIDATES])}{more}",
-        )
-    only: str = found[0]
-    return only
 
 
 def _crash_row(row: Row[Any]) -> CrashRow:

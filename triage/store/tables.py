@@ -70,10 +70,9 @@ crashes = Table(
     Column("title", Exact),
     Column("record", Text, nullable=False),  # JSON in ASCII, see wire.py
 )
-Index("triage_crashes_newest", crashes.c.time.desc(), crashes.c.id)
+Index("triage_crashes_newest", crashes.c.time.desc(), crashes.c.id, crashes.c.cluster)
 Index("triage_crashes_of_cluster", crashes.c.cluster, crashes.c.time.desc(), crashes.c.id)
-Index("triage_crashes_runtimes", crashes.c.cluster, crashes.c.runtime)
-Index("triage_crashes_hosts", crashes.c.cluster, crashes.c.host)
+Index("triage_crashes_places", crashes.c.cluster, crashes.c.runtime, crashes.c.host, crashes.c.time)
 Index("triage_crashes_rollouts", crashes.c.runtime, crashes.c.host, crashes.c.time)
 Index("triage_crashes_statuses", crashes.c.cluster, crashes.c.status)
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Executable, Table
-from sqlalchemy.dialects import postgresql, sqlite
 
-_INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
-}
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+
+def inserting(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An insert that knows `on_conflict`; only the database that is there is loaded, as the other takes its time."""
+    if dialect == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+
+        return postgresql_insert(table)
+    from sqlalchemy.dialects.sqlite import insert
+
+    return insert(table)
 
 
 def upsert(connection: Connection, table: Table, row: Mapping[str, Any], *, key: str) -> None:
@@ -33,11 +41,11 @@ def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[
 # Making a statement takes as long as carrying it out: there are few, and each is made once.
 @cache
 def _replacing(dialect: str, table: Table, columns: tuple[str, ...], key: str) -> Executable:
-    statement = _INSERTS[dialect](table)
+    statement = inserting(dialect, table)
     fresh = {name: statement.excluded[name] for name in columns if name != key}
     return statement.on_conflict_do_update(index_elements=[key], set_=fresh)
 
 
 @cache
 def _adding(dialect: str, table: Table) -> Executable:
-    return _INSERTS[dialect](table).on_conflict_do_nothing()
+    return inserting(dialect, table).on_conflict_do_nothing()

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from triage.cluster.assign import NEW, known, place
 from triage.cluster.profile import profile_of
@@ -16,19 +16,11 @@ from triage.store import incidents, regroupings
 from triage.store.book import SqlBook, retitle
 from triage.store.columns import digest
 from triage.store.recent import Recent
-from triage.store.tables import crashes, facts, inputs, keys, meta, pins
+from triage.store.tables import crashes, facts, inputs, keys, pins
 from triage.store.upsert import insert_missing, upsert
 from triage.wire import crash_to_json
 
 _INDEXED_LENGTH = 200  # PostgreSQL refuses long values in an index, and a core's text may be any length
-
-
-_REVISION = update(meta).where(meta.c.key == "revision").values(value=meta.c.value + 1).returning(meta.c.value)
-
-
-def raise_revision(connection: Connection) -> int:
-    """Say that the store changed; returns its new revision. Done first, it also makes writers queue on this row."""
-    return int(connection.execute(_REVISION).scalar_one())
 
 
 def put_crash(connection: Connection, crash: Crash, recent: Recent, *, is_new: bool) -> Crash:

@@ -6,42 +6,39 @@ import asyncio
 import gc
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual import work
-from textual.app import App
 from textual.filter import Monochrome, NoColor
 from textual.theme import Theme
 
 from triage.config import Settings
 from triage.errors import TriageError
-from triage.explain.glossary import terms
 from triage.model import Crash, Frame
-from triage.report.lines import Line
 from triage.text import clean
-from triage.tui.ask import Ask
-from triage.tui.compare import ComparePlace
+from triage.tui import ahead
 from triage.tui.copying import clip_file, keep
-from triage.tui.fulltext import TextPlace
+from triage.tui.doors import Doors
 from triage.tui.glyphs import AsciiOnly, WithoutColour
-from triage.tui.help import HelpPlace
 from triage.tui.inbox import InboxPlace
-from triage.tui.ingest import IngestPlace, progress_line
-from triage.tui.palette import Commands
 from triage.tui.place import Place
 from triage.tui.reader import Reader
-from triage.tui.reading import Reading
 from triage.tui.settings import Ui
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+
+    from textual.command import Provider
+
     from triage.tui.code import Code
+    from triage.tui.found import Found
+    from triage.tui.reading import Reading
 
 _WATCH_SECONDS = 1.0
+_SWITCH = 0.001  # seconds a thread that reads may hold up a key; Python's own 5 ms are felt
 _DARK = Theme(
     name="triage", primary="#56b4e9", secondary="#0072b2", accent="#e69f00", warning="#e69f00", error="#d55e00",
     success="#009e73", background="#16181d", surface="#1e2128", panel="#262a33", foreground="#d8dee9", dark=True,
@@ -54,11 +51,17 @@ _LIGHT = Theme(
 _THEMES = {"auto": "triage", "dark": "triage", "light": "triage-light", "ansi": "ansi-dark"}
 
 
-class TriageApp(App[None]):
+def _commands() -> type[Provider]:
+    from triage.tui.palette import Commands
+
+    return Commands
+
+
+class TriageApp(Doors):
     """Looks at one store; `label` is what the store is called on screen, `store` its URL for other processes."""
 
     CSS_PATH = "triage.tcss"
-    COMMANDS = {Commands}  # noqa: RUF012 - Textual's own declaration
+    COMMANDS = {_commands}  # noqa: RUF012 - Textual's own declaration
     COMMAND_PALETTE_BINDING = "ctrl+p"
     TITLE = "triage"
     ENABLE_COMMAND_PALETTE = True
@@ -72,21 +75,28 @@ class TriageApp(App[None]):
         settings: Settings | None = None,
         store: str = "",
         colour: bool = True,
+        early: Future[Found] | None = None,
     ) -> None:
         super().__init__()
         self.reader = reader
+        self._early = early
         self.label = label
         self.ui = ui or Ui()
         self.settings = settings or Settings()
         self.reading: Reading | None = None
         self.marked: list[str] = []
         self.in_browser = bool(os.environ.get("TRIAGE_SERVED"))
-        self._store = store
+        self.store_url = store
+        self._ahead = False
         self._code: Code | None = None
         self.revision: object = None
         self._complaint: str | None = None
         self._behind = False
         self._use_filters(colour=colour)
+        # Before the style sheets are read: a change of theme reads all of them anew.
+        for theme in (_DARK, _LIGHT):
+            self.register_theme(theme)
+        self.theme = _THEMES[self.ui.theme]
 
     def _use_filters(self, *, colour: bool) -> None:
         # Textual takes an empty NO_COLOR for set, and draws in grey then; no-color.org says otherwise.
@@ -100,9 +110,6 @@ class TriageApp(App[None]):
 
     def on_mount(self) -> None:
         """Open the inbox and begin to watch."""
-        for theme in (_DARK, _LIGHT):
-            self.register_theme(theme)
-        self.theme = _THEMES[self.ui.theme]
         self.set_keymap(dict(self.ui.keys))
         if self.no_color:
             self.add_class("plain")
@@ -156,10 +163,14 @@ class TriageApp(App[None]):
 
     def show_help(self, place: str) -> None:
         """Keys, filters and words, over the screen."""
+        from triage.tui.help import HelpPlace
+
         self.push_screen(HelpPlace(place, self.ui.keys))
 
     def explain_word(self, word: str) -> None:
         """One word of the glossary."""
+        from triage.explain.glossary import terms
+
         meaning = next((term.meaning for term in terms() if term.name == word), "")
         self.notify(Text(f"{word}: {meaning}").plain, markup=False, timeout=15)
 
@@ -181,10 +192,6 @@ class TriageApp(App[None]):
         else:
             self.marked = [*self.marked, name][-2:]
 
-    def open_comparison(self, a: str, b: str) -> None:
-        """Two side by side."""
-        self.push_screen(ComparePlace(a, b))
-
     def source_of(self, crash: Crash, frame: Frame) -> Text:
         """The code at a frame, or why there is none."""
         if self._code is None:
@@ -204,58 +211,67 @@ class TriageApp(App[None]):
             where += f"\n({clip_file()} cannot be written: {error.strerror})"
         self.notify(clean(f"{why}\n{where}" if why else where, keep_newlines=True), markup=False, timeout=4)
 
+    def take_early(self) -> Future[Found] | None:
+        """The first reading of the list, if it was begun before; it is good once."""
+        early, self._early = self._early, None
+        return early
+
     def ingest_line(self) -> str:
         """How far the reading of cores is, if it goes on."""
-        return progress_line(self.reading) if self.reading is not None and self.reading.running else ""
+        return self.reading.line if self.reading is not None and self.reading.running else ""
 
     def open_ingest(self) -> None:
         """The screen of the batch that runs, or a question for what to read."""
         if self.reading is not None and self.reading.running:
-            self.push_screen(IngestPlace())
-        elif self.in_browser or not self._store:
+            self.open_progress()
+        elif self.may_read_cores():
+            self.ask_for_folder(lambda path: self.read_cores([str(path)]), lambda wrong: self.say(wrong, wrong=True))
+
+    def may_read_cores(self) -> bool:
+        """Whether cores may be read from here now; says why not."""
+        if self.in_browser or not self.store_url:
             self.say("cores can be read from a terminal only: triage batch FOLDER")
-        else:
-            self.push_screen(Ask("Read the cores in which folder?", "a file or a folder", "/var/crash"), self._ingest)
+            return False
+        if self.reading is not None and self.reading.running:
+            self.say("cores are being read already: i shows how far that is")
+            return False
+        return True
 
-    def _ingest(self, answer: str | None) -> None:
-        if not answer:
-            return
-        path = Path(answer).expanduser()
-        if not path.exists():
-            self.say(f"{path} is not there", wrong=True)
-            return
-        self.reading = Reading([str(path)], self._store, self.settings)
-        self.push_screen(IngestPlace())
+    def read_cores(self, paths: Sequence[str], *, again: bool = False) -> None:
+        """Begin to read, and show how far it is; `again` also reads what was read before."""
+        from triage.tui.reading import Reading
 
-    def open_text(self, text: str, file: str) -> None:
-        """A page to read; `file` is the name it is kept under."""
-        self.push_screen(TextPlace.of(text, file))
+        self.reading = Reading(paths, self.store_url, self.settings, again=again)
+        self.open_progress()
 
     def open_doctor(self) -> None:
         """What `triage doctor` says, made in a process of its own."""
-        self.push_screen(TextPlace("doctor", lambda: _doctor_lines(self.settings), "doctor.txt"))
+        from triage.tui.doctor import doctor_lines
+
+        self.open_page("doctor", lambda: doctor_lines(self.settings), "doctor.txt")
+
+    def begun(self) -> None:
+        """The first list is on screen: what other screens need is loaded now, while nobody waits."""
+        if not self._ahead:
+            self._ahead = True
+            self.run_worker(self._load_ahead, thread=True, group="ahead")
+
+    def _load_ahead(self) -> None:
+        ahead.load()
+        if not self.is_headless:
+            ahead.collect_less()
 
 
-def _doctor_lines(settings: Settings) -> Sequence[Line]:
-    argv = [sys.executable, "-m", "triage", "doctor", "-v", "--no-color"]
-    argv += ["--gdb", settings.gdb] if settings.gdb else []
-    try:
-        done = subprocess.run(
-            argv, capture_output=True, text=True, errors="backslashreplace", timeout=120, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return [Line("triage doctor gave no answer within 120 s", "warn")]
-    looks = {"FAIL": "warn", "WARN": "warn", "PASS": "php"}
-    text = done.stdout + done.stderr
-    return [Line(line, looks.get(line.strip()[:4], "plain")) for line in text.splitlines()]
-
-
-def run(reader: Reader, *, label: str, ui: Ui, settings: Settings, store: str, colour: bool) -> None:
-    """Run the interface until the user leaves it."""
-    app = TriageApp(reader, label=label, ui=ui, settings=settings, store=store, colour=colour)
+def run(
+    reader: Reader, *, label: str, ui: Ui, settings: Settings, store: str, colour: bool, early: Future[Found]
+) -> None:
+    """Run the interface until the user leaves it. `early` is the first reading of the list (`found.begin`)."""
+    sys.setswitchinterval(_SWITCH)
+    app = TriageApp(reader, label=label, ui=ui, settings=settings, store=store, colour=colour, early=early)
     app.run()
     status = app.return_code
     del app
+    gc.unfreeze()
     gc.collect()  # the reader of ELF files complains on stderr of what is left to the interpreter's end
     if status:
         raise SystemExit(status)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich.text import Text
 from textual import on
@@ -43,13 +42,8 @@ class Ask(ModalScreen[str | None]):
         self.dismiss(None)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One choice: the key to press, a word, and what it does."""
-
-    key: str
-    word: str
-    help: str
+Choice = tuple[str, str, str]
+"""The key to press, a word, and what it does."""
 
 
 class Choose(ModalScreen[str | None]):
@@ -62,10 +56,10 @@ class Choose(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         """The choices, a line each."""
         text = Text(clean(self._question) + "\n", style="bold")
-        for choice in self._choices:
-            text.append(f" {choice.key} ", style="reverse")
-            text.append(f" {choice.word:<11}", style="bold")
-            text.append(f"{clean(choice.help)}\n", style="not bold")
+        for key, word, meaning in self._choices:
+            text.append(f" {key} ", style="reverse")
+            text.append(f" {word:<11}", style="bold")
+            text.append(f"{clean(meaning)}\n", style="not bold")
         text.append("esc leave", style=f"not bold {look.DIM}")
         with Vertical(id="ask"):
             yield Static(text)
@@ -74,7 +68,7 @@ class Choose(ModalScreen[str | None]):
         """Take a choice, or leave; every other key is for nobody."""
         key = getattr(event, "key", "")
         getattr(event, "stop", lambda: None)()
-        if key in {choice.key for choice in self._choices}:
+        if key in {choice[0] for choice in self._choices}:
             self.dismiss(key)
         elif key in ("escape", "q"):
             self.dismiss(None)

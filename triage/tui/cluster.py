@@ -9,25 +9,32 @@ from datetime import timedelta
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
-from textual.widgets import Footer, Static
+from textual.widgets import Static
+from textual.worker import get_current_worker
 
 from triage import clock
 from triage.explain import Part
 from triage.model import Cluster, Crash, CrashRow
+from triage.report.exports import Export
+from triage.report.lines import Line
 from triage.text import plural
 from triage.tui import look
 from triage.tui.actions import CLUSTER, bindings
+from triage.tui.among import Among
 from triage.tui.comparing import Comparing
 from triage.tui.copying import Copying
-from triage.tui.crash import CrashPlace
 from triage.tui.decide import Deciding
+from triage.tui.exporting import Exporting
 from triage.tui.insight import insight
+from triage.tui.keybar import KeyBar
 from triage.tui.outside import Outside
+from triage.tui.rereading import Rereading
 from triage.tui.rows import Cells, Column, Rows
 from triage.tui.stack_pane import StackPane
 from triage.tui.summary import ClusterView, bug_lines, correlation_lines, explained, summary_lines, timeline_lines
 from triage.tui.tabbed import Paper, Tabbed
 from triage.tui.tabs import Tab, TabBar
+from triage.wire import cluster_to_json
 
 CRASH_COLUMNS = (
     Column("time (UTC)", 19),
@@ -45,11 +52,13 @@ def _has_stack(view: ClusterView) -> bool:
     return view.newest is not None and view.newest.crashed_thread is not None
 
 
-class ClusterPlace(Tabbed, Deciding, Copying, Comparing, Outside):
+class ClusterPlace(Tabbed, Deciding, Copying, Comparing, Outside, Among, Rereading, Exporting):
     """One cluster of `among`: all ids of its crashes, and the rows about as far as they are on screen."""
 
     place = CLUSTER
     BINDINGS = bindings(CLUSTER)
+    ZOOMS = ("", "-list-alone", "-pane-alone")
+    ENDS = ("first cluster", "last cluster")
     TABS = (
         Tab[ClusterView]("summary", lambda view: "Summary", summary_lines, lambda view: True),
         Tab[ClusterView]("stack", lambda view: "Stack", None, _has_stack),
@@ -76,7 +85,7 @@ class ClusterPlace(Tabbed, Deciding, Copying, Comparing, Outside):
         yield Paper(classes="body tab-text", id="paper")
         yield StackPane(lambda crash, frame: self.triage.source_of(crash, frame))
         yield Rows(CRASH_COLUMNS, id="crashes", classes="body tab-crashes")
-        yield Footer(show_command_palette=False)
+        yield KeyBar(CLUSTER)
 
     def fetch(self) -> tuple[ClusterView, list[CrashRow]]:
         """The cluster whole, and those of its crashes that are on screen and about it."""
@@ -91,6 +100,7 @@ class ClusterPlace(Tabbed, Deciding, Copying, Comparing, Outside):
             page=explained(crash, reader.clusters(members=False)),
             decisions=tuple(reader.decisions(id_)),
             days=reader.per_day(since, id_).get(id_, {}),
+            changes=tuple(reader.changes()),
             evidence=self._evidence,
         )
         return view, self._window(self._offset)
@@ -109,9 +119,14 @@ class ClusterPlace(Tabbed, Deciding, Copying, Comparing, Outside):
         self.show_tabs(replace(view, insight=self._insight.get(view.cluster.id)))
         if self._insight.get(view.cluster.id) is None or self._investigated != view.cluster:
             self._investigated = view.cluster
-            self.read(
-                lambda: insight(self.triage.reader, view.cluster), lambda found: self._know(view.cluster, found)
-            )
+            self._investigate(view.cluster)
+
+    @work(thread=True, exclusive=True, group="insight")
+    def _investigate(self, cluster: Cluster) -> None:
+        worker = get_current_worker()
+        found = insight(self.triage.store_url, cluster.id, lambda: worker.is_cancelled)
+        if not worker.is_cancelled:
+            self.triage.call_later(self._know, cluster, found)
 
     def _know(self, cluster: Cluster, found: tuple[Part, ...]) -> None:
         self._insight[cluster.id] = found
@@ -160,7 +175,7 @@ class ClusterPlace(Tabbed, Deciding, Copying, Comparing, Outside):
         table = self.query_one("#crashes", Rows)
         chosen = table.current if self.tab == "crashes" else (self._view.newest.id if self._newest() else None)
         if chosen is not None:
-            self.triage.push_screen(CrashPlace(chosen, table.keys))
+            self.triage.open_crash(chosen, table.keys)
 
     def _newest(self) -> Crash | None:
         view: ClusterView | None = self._view
@@ -199,21 +214,35 @@ class ClusterPlace(Tabbed, Deciding, Copying, Comparing, Outside):
         """PHP frames only, or all."""
         self.query_one(StackPane).toggle_native()
 
-    def action_next_one(self) -> None:
-        """The next cluster of the list."""
-        self._go(1)
+    def chosen(self) -> str:
+        """The cluster that was asked for."""
+        return self._cluster
 
-    def action_previous_one(self) -> None:
-        """The one before."""
-        self._go(-1)
+    def choose(self, name: str) -> None:
+        """Another cluster of the list."""
+        self._cluster, self._offset, self._rows = name, 0, {}
 
-    def _go(self, step: int) -> None:
-        at = self._among.index(self._cluster) + step if self._cluster in self._among else -1
-        if 0 <= at < len(self._among):
-            self._cluster, self._offset, self._rows = self._among[at], 0, {}
-            self.load()
-        else:
-            self.triage.say(f"this is the {'last' if step > 0 else 'first'} cluster of the list")
+    def cores(self) -> Sequence[str]:
+        """Those of its crashes, the newest first."""
+        return [row.core for row in self.triage.reader.crash_rows(self._cluster)]
+
+    def action_pin(self) -> None:
+        """Keep the frame below the stack, or let it follow the cursor."""
+        pinned = self.query_one(StackPane).toggle_pin()
+        self.triage.say("this frame stays below the stack; p lets go" if pinned else "it follows the cursor again")
+
+    def export(self) -> Export | None:
+        """All tabs of text, as `triage clusters --json` has the cluster."""
+        view: ClusterView | None = self._view
+        if view is None:
+            return None
+        lines: list[Line] = []
+        for tab in self._shown:
+            if tab.lines is not None:
+                lines += [Line(tab.title(view), "head"), *tab.lines(view), Line("")]
+        return Export(
+            title=view.cluster.title, name=view.cluster.id, lines=lines, value=cluster_to_json(view.cluster)
+        )
 
 
 def row_cells(row: CrashRow) -> tuple[Text, ...]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
-from triage.model import Crash
+from triage.model import Crash, Regrouping
 from triage.report.comparison import compare, comparison_lines
+from triage.report.exports import Export
 from triage.tui import look
 from triage.tui.actions import COMPARE, bindings
-from triage.tui.place import Place
+from triage.tui.exporting import Exporting
+from triage.tui.keybar import KeyBar
 from triage.tui.tabbed import Paper
 
 
-class ComparePlace(Place):
+class ComparePlace(Exporting):
     """`a` and `b` are ids of crashes or clusters."""
 
     place = COMPARE
@@ -31,7 +35,7 @@ class ComparePlace(Place):
         """Title and text."""
         yield Static(id="title", markup=False)
         yield Paper()
-        yield Footer(show_command_palette=False)
+        yield KeyBar(COMPARE)
 
     def fetch(self) -> list[Crash]:
         """Both crashes."""
@@ -70,6 +74,28 @@ class ComparePlace(Place):
         """Show what is the same as well."""
         self._equal = not self._equal
         self._draw()
+
+    def export(self) -> Export | None:
+        """All rows, as `triage diff --json` has them."""
+        if not self._found:
+            return None
+        found = compare(*self._found)
+        lines = list(comparison_lines(found, equal=True))
+        return Export(title=" and ".join(self._names), name="compare", lines=lines, value=asdict(found))
+
+    def action_move_out(self) -> None:
+        """Put the right one into a cluster of its own."""
+        if not self._found:
+            return
+        crash = self._found[1]
+        if crash.cluster is None:
+            self.triage.say(f"{crash.id} is in no cluster")
+            return
+        self.read(lambda: self.triage.reader.split([crash.id], "moved out of a comparison"), self._moved)
+
+    def _moved(self, change: Regrouping) -> None:
+        self.triage.say(f"moved to cluster {change.target}; triage clusters --undo {change.number} takes it back")
+        self.load()
 
     def action_copy_all(self) -> None:
         """Copy the text."""

@@ -8,31 +8,31 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from triage.config import cache_folder
-from triage.explain import Context, write_page
 from triage.model import Crash
-from triage.report.bug_report import bug_report
-from triage.report.explain_text import page_lines
-from triage.report.stack import stack_lines
-from triage.tui.ask import Choice, Choose
 from triage.tui.place import Place
 
 _CHOICES = (
-    Choice("i", "id", "the id of what is on screen"),
-    Choice("s", "signature", "the key under which equal crashes meet"),
-    Choice("b", "backtrace", "the whole stack as text"),
-    Choice("m", "markdown", "the explanation, for a ticket"),
-    Choice("c", "command", "the command that opens GDB on this core"),
+    ("i", "id", "the id of what is on screen"),
+    ("s", "signature", "the key under which equal crashes meet"),
+    ("b", "backtrace", "the whole stack as text"),
+    ("m", "markdown", "the explanation, for a ticket"),
+    ("c", "command", "the command that opens GDB on this core"),
 )
 
 
 def backtrace(crash: Crash) -> str:
     """The crashed thread's stack as text."""
+    from triage.report.stack import stack_lines
+
     thread = crash.crashed_thread
     return "\n".join(line.text for line in stack_lines(thread.frames)) if thread else "no stack is known"
 
 
 def markdown(crash: Crash) -> str:
     """The explanation as Markdown: heads, and everything else verbatim."""
+    from triage.explain import Context, write_page
+    from triage.report.explain_text import page_lines
+
     lines = list(page_lines(write_page(crash, Context()), evidence=True))
     body = [f"## {line.text}" if line.look == "head" else line.text for line in lines[1:]]
     stack = f"## The stack, innermost first\n\n```\n{backtrace(crash)}\n```"
@@ -81,6 +81,8 @@ class Copying(Place):
 
     def action_bug(self) -> None:
         """The report for the bug tracker."""
+        from triage.report.bug_report import bug_report
+
         self.with_crash(lambda crash: self.triage.open_text(bug_report(crash), "bug.md"))
 
     def action_copy(self) -> None:
@@ -88,7 +90,7 @@ class Copying(Place):
         if self.copy_id() is None:
             self.triage.say("there is nothing here to copy")
             return
-        self.triage.push_screen(Choose("What to copy?", _CHOICES), self._copy_chosen)
+        self.triage.choose("What to copy?", _CHOICES, self._copy_chosen)
 
     def _copy_chosen(self, key: str | None) -> None:
         if key == "i":

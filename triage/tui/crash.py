@@ -8,32 +8,44 @@ from itertools import islice
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from triage import clock
+from triage.explain import write_page
 from triage.explain.context import context_of
 from triage.model import Crash, Frame
+from triage.report.crash_text import crash_lines
+from triage.report.explain_text import page_lines
+from triage.report.exports import Export
+from triage.report.lines import Line
 from triage.text import clean
 from triage.tui import look
 from triage.tui.actions import CRASH, bindings
+from triage.tui.among import Among
 from triage.tui.console_pane import ConsolePane
 from triage.tui.copying import Copying
 from triage.tui.crash_tabs import CRASH_TABS, CrashView
 from triage.tui.decide import Deciding
+from triage.tui.exporting import Exporting
+from triage.tui.keybar import KeyBar
 from triage.tui.outside import Outside
+from triage.tui.rereading import Rereading
 from triage.tui.stack_pane import StackPane
 from triage.tui.tabbed import Paper, Tabbed
 from triage.tui.tabs import TabBar
+from triage.wire import crash_to_json
 
 _OTHERS = 50  # crashes whose settings are compared: half a second's reading
 
 
-class CrashPlace(Tabbed, Deciding, Copying, Outside):
+class CrashPlace(Tabbed, Deciding, Copying, Outside, Among, Rereading, Exporting):
     """One crash; `among` are the ids to go to with next and previous."""
 
     place = CRASH
     BINDINGS = bindings(CRASH)
     TABS = CRASH_TABS
+    ZOOMS = ("", "-list-alone", "-pane-alone")
+    ENDS = ("newest crash", "oldest crash")
 
     def __init__(self, crash: str, among: Sequence[str] = ()) -> None:
         super().__init__()
@@ -50,7 +62,7 @@ class CrashPlace(Tabbed, Deciding, Copying, Outside):
         yield Paper(classes="body tab-text", id="paper")
         yield StackPane(lambda crash, frame: self.triage.source_of(crash, frame))
         yield ConsolePane()
-        yield Footer(show_command_palette=False)
+        yield KeyBar(CRASH)
 
     def fetch(self) -> CrashView:
         """The crash whole."""
@@ -141,21 +153,32 @@ class CrashPlace(Tabbed, Deciding, Copying, Outside):
         """Open the console, or close it."""
         self.with_crash(lambda crash: self.query_one(ConsolePane).toggle(crash))
 
-    def action_next_one(self) -> None:
-        """The next (older) crash of the cluster."""
-        self._go(1)
+    def chosen(self) -> str:
+        """The crash that was asked for."""
+        return self._chosen
 
-    def action_previous_one(self) -> None:
-        """The one before."""
-        self._go(-1)
+    def choose(self, name: str) -> None:
+        """Another crash of the list."""
+        self._chosen = name
 
-    def _go(self, step: int) -> None:
-        at = self._among.index(self._chosen) + step if self._chosen in self._among else -1
-        if 0 <= at < len(self._among):
-            self._chosen = self._among[at]
-            self.load()
-        else:
-            self.triage.say(f"this is the {'oldest' if step > 0 else 'newest'} crash listed")
+    def cores(self) -> Sequence[str]:
+        """Its core."""
+        return [self._crash.core] if self._crash else []
+
+    def action_pin(self) -> None:
+        """Keep the frame below the stack, or let it follow the cursor."""
+        pinned = self.query_one(StackPane).toggle_pin()
+        self.triage.say("this frame stays below the stack; p lets go" if pinned else "it follows the cursor again")
+
+    def export(self) -> Export | None:
+        """The crash whole, as `triage show -v` and `--json` have it."""
+        if self._crash is None:
+            return None
+        lines = [*page_lines(write_page(self._crash, self._view.context), evidence=True), Line("")]
+        return Export(
+            title=self._crash.signature.title if self._crash.signature else self._crash.id, name=self._crash.id,
+            lines=[*lines, *crash_lines(self._crash, details=True)], value=crash_to_json(self._crash),
+        )  # fmt: skip
 
 
 def summary(crash: Crash) -> Text:

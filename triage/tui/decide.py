@@ -9,14 +9,13 @@ from triage import clock
 from triage.config import user_name
 from triage.model import Cluster, Decision, State
 from triage.report.decision_text import decided
-from triage.tui.ask import Ask, Choice, Choose
 from triage.tui.place import Place
 
 _CHOICES = (
-    Choice("o", "open", "nobody has decided: it stands in the list as new"),
-    Choice("k", "known", "we know it; asks for the bug"),
-    Choice("f", "fixed", "asks where the fix is; a crash there is a regression"),
-    Choice("i", "ignored", "not now; asks until when. It comes back by itself"),
+    ("o", "open", "nobody has decided: it stands in the list as new"),
+    ("k", "known", "we know it; asks for the bug"),
+    ("f", "fixed", "asks where the fix is; a crash there is a regression"),
+    ("i", "ignored", "not now; asks until when. It comes back by itself"),
 )
 _STATES = {"o": State.NEW, "k": State.KNOWN, "f": State.FIXED, "i": State.IGNORED}
 _DETAIL = {
@@ -47,8 +46,8 @@ class Deciding(Place):
         """Ask for the state, then for what belongs to it."""
         cluster = self._cluster_or_say()
         if cluster is not None:
-            self.triage.push_screen(
-                Choose(f"What is decided about {cluster}?", _CHOICES), lambda key: self._state_chosen(cluster, key)
+            self.triage.choose(
+                f"What is decided about {cluster}?", _CHOICES, lambda key: self._state_chosen(cluster, key)
             )
 
     def _state_chosen(self, cluster: str, key: str | None) -> None:
@@ -65,7 +64,7 @@ class Deciding(Place):
                 given = answer or None
                 self._decide(cluster, lambda before: _WITH[state](self._decision(before, state), given))
 
-        self.triage.push_screen(Ask(question, _HINTS[state]), answered)
+        self.triage.ask(question, _HINTS[state], answered)
 
     def action_note(self) -> None:
         """Ask for the note."""
@@ -78,7 +77,7 @@ class Deciding(Place):
             if answer is not None:
                 self._decide(cluster.id, lambda before: _noted(before, answer))
 
-        self.triage.push_screen(Ask(f"Note on {cluster.id}", "for your colleagues", cluster.note or ""), answered)
+        self.triage.ask(f"Note on {cluster.id}", "for your colleagues", answered, value=cluster.note or "")
 
     def action_undo(self) -> None:
         """Take the newest decision back."""

@@ -7,18 +7,18 @@ from pathlib import Path
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
+from triage.report.exports import Export
 from triage.report.lines import Line
 from triage.tui import look
 from triage.tui.actions import TEXT, bindings
-from triage.tui.ask import Ask
-from triage.tui.copying import keep
-from triage.tui.place import Place
+from triage.tui.exporting import Exporting
+from triage.tui.keybar import KeyBar
 from triage.tui.tabbed import Paper
 
 
-class TextPlace(Place):
+class TextPlace(Exporting):
     """Lines of text. `make` is called off the interface's thread; `file` is the name it is kept under."""
 
     place = TEXT
@@ -39,7 +39,7 @@ class TextPlace(Place):
         """One long text."""
         yield Static(Text(f"triage ▸ {self._title}   w keeps it, y copies it", style=look.DIM), id="title")
         yield Paper()
-        yield Footer(show_command_palette=False)
+        yield KeyBar(TEXT)
 
     def fetch(self) -> Sequence[Line]:
         """Make the lines."""
@@ -55,22 +55,23 @@ class TextPlace(Place):
         """All of it."""
         return "\n".join(line.text for line in self._lines) + "\n"
 
+    def export(self) -> Export | None:
+        """The page; as JSON its lines."""
+        if not self._lines:
+            return None
+        name = self._file.rpartition(".")[0] or self._file
+        return Export(title=self._title, name=name, lines=self._lines, value=[line.text for line in self._lines])
+
     def action_copy_all(self) -> None:
         """Copy the text."""
         self.triage.copy_text(self.text)
 
     def action_save(self) -> None:
         """Ask for a file and write the text there."""
-        self.triage.push_screen(
-            Ask("Write it into which file?", "readable by you alone", str(Path.cwd() / self._file)), self._save
+        self.triage.ask(
+            "Write it into which file?", "readable by you alone", self._save, value=str(Path.cwd() / self._file)
         )
 
     def _save(self, answer: str | None) -> None:
-        if not answer:
-            return
-        try:
-            path = keep(self.text, Path(answer).expanduser())
-        except OSError as error:
-            self.triage.say(f"{answer} cannot be written: {error.strerror}", wrong=True)
-        else:
-            self.triage.say(f"written to {path}; read it before you publish it")
+        if answer:
+            self.write_file(self.text, answer)

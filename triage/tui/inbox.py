@@ -3,39 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.timer import Timer
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from triage import clock
 from triage.errors import UsageError
-from triage.explain import Page
 from triage.model import Cluster, Crash
 from triage.query import Query, parse_query
+from triage.report.lines import Line
 from triage.report.stack import frame_name
 from triage.text import clean, plural
 from triage.tui import look
 from triage.tui.actions import INBOX, bindings
-from triage.tui.cluster import ClusterPlace
 from triage.tui.comparing import Comparing
 from triage.tui.copying import Copying
+from triage.tui.days import last_days
 from triage.tui.decide import Deciding
+from triage.tui.exporting import Exporting
+from triage.tui.found import DAYS, Found, find
 from triage.tui.glyphs import sparkline
-from triage.tui.loose import LoosePlace
+from triage.tui.keybar import KeyBar
+from triage.tui.preview import preview
 from triage.tui.rows import Column, Rows, listed
-from triage.tui.summary import explained, last_days, preview, since_days
 
-_DAYS = 14
+if TYPE_CHECKING:
+    from triage.explain import Page
+    from triage.report.exports import Export
+
 _NO_CLUSTER = "?"
 _WHY_LOOSE = (
     "Of these cores too little could be read to say which are the same: mostly they are cut off. ⏎ lists them; each "
     "says what is missing. D checks whether this machine writes whole cores."
 )
+_SORTS = {
+    "state": "state", "what died ◂ called from": "title", "N": "n", "hosts": "hosts", "last": "last",
+    "7 days": "first", "14 days": "first",
+}  # fmt: skip
 _PAUSE = 0.15  # seconds without a key after which a query is taken as typed
 _COLUMNS = (
     Column("state", 11),
@@ -55,20 +64,11 @@ _EMPTY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What one reading brought. `total` counts all clusters, selected or not; `loose` crashes in none."""
-
-    clusters: Sequence[Cluster]
-    days: Mapping[str, Mapping[int, int]]
-    total: int
-    loose: int
-
-
-class InboxPlace(Deciding, Copying, Comparing):
+class InboxPlace(Deciding, Copying, Comparing, Exporting):
     """All clusters, or those that a filter selects."""
 
     place = INBOX
+    ZOOMS = ("", "-list-alone", "-pane-alone")
     BINDINGS = bindings(INBOX)
 
     def __init__(self) -> None:
@@ -80,6 +80,7 @@ class InboxPlace(Deciding, Copying, Comparing):
         self._query = Query()
         self._total = self._loose = 0
         self._previewed: Cluster | None = None
+        self._pinned = False
         self._resort = True
         self._history: list[str] = []
         self._back = 0
@@ -94,17 +95,14 @@ class InboxPlace(Deciding, Copying, Comparing):
             yield Static(id="preview", markup=False)
         yield Static(_EMPTY, id="empty", markup=False)
         yield Input(placeholder="is:open ext:redis last:7d   (? lists all keys)", id="filter")
-        yield Footer(show_command_palette=False)
+        yield KeyBar(INBOX)
 
-    def fetch(self) -> _Found:
+    def fetch(self) -> Found:
         """The clusters that the filter selects."""
-        reader = self.triage.reader
-        clusters = reader.clusters(self._query, members=False)
-        total = len(clusters) if not self._query.terms else len(reader.clusters(members=False))
-        days = reader.per_day(since_days(clock.now(), _DAYS))
-        return _Found(clusters, days, total, reader.loose_count())
+        early = self.triage.take_early()
+        return early.result() if early is not None else find(self.triage.reader, self._query)
 
-    def present(self, found: _Found) -> None:
+    def present(self, found: Found) -> None:
         """Fill the list. What is new waits until it is asked for: nothing moves under the reader's eyes."""
         self._clusters = {cluster.id: cluster for cluster in found.clusters}
         self._days, self._total, self._loose = found.days, found.total, found.loose
@@ -116,6 +114,7 @@ class InboxPlace(Deciding, Copying, Comparing):
             self._waiting = [id_ for id_ in self._clusters if id_ not in shown]
         self.set_class(not found.total and not found.loose, "nothing")
         self._fill()
+        self.call_after_refresh(self.triage.begun)
 
     def _fill(self) -> None:
         shown = [self._clusters[id_] for id_ in self._order]
@@ -140,7 +139,7 @@ class InboxPlace(Deciding, Copying, Comparing):
 
     def _cells(self, cluster: Cluster) -> tuple[Text, ...]:
         last = clock.ago(cluster.last_seen) if cluster.last_seen else ""
-        days = last_days(self._days.get(cluster.id, {}), clock.now(), _DAYS)
+        days = last_days(self._days.get(cluster.id, {}), clock.now(), DAYS)
         state = look.state(cluster)
         if self.triage.is_marked(cluster.id):
             state = Text("◆ ", style="bold").append_text(state)
@@ -156,6 +155,8 @@ class InboxPlace(Deciding, Copying, Comparing):
 
     @on(Rows.Moved)
     def _preview_current(self) -> None:
+        if self._pinned:
+            return
         cluster = self._clusters.get(self.query_one(Rows).current or "")
         pane = self.query_one("#preview", Static)
         if cluster is None:
@@ -165,7 +166,7 @@ class InboxPlace(Deciding, Copying, Comparing):
         if self._previewed != cluster:  # also after its note or its hosts changed
             self._previewed = cluster
             pane.update(preview(cluster, None, None))
-            self._read_newest(cluster)
+            self.call_after_refresh(self._read_newest, cluster)  # the list itself comes first
 
     def _nothing_found(self) -> Text:
         if self.query_one(Rows).current == _NO_CLUSTER:
@@ -176,6 +177,8 @@ class InboxPlace(Deciding, Copying, Comparing):
 
     @work(thread=True, exclusive=True, group="preview")
     def _read_newest(self, cluster: Cluster) -> None:
+        from triage.tui.summary import explained
+
         def fetch() -> tuple[Page | None, str | None]:
             crash = self.newest(cluster.id)
             return explained(crash, list(self._clusters.values())), script_place(crash)
@@ -215,9 +218,37 @@ class InboxPlace(Deciding, Copying, Comparing):
         """Open the cluster under the cursor."""
         chosen = self.chosen_cluster()
         if chosen is not None:
-            self.triage.push_screen(ClusterPlace(chosen, self._order))
+            self.triage.open_cluster(chosen, self._order)
         elif self.query_one(Rows).current == _NO_CLUSTER:
-            self.triage.push_screen(LoosePlace())
+            self.triage.open_loose()
+
+    def action_pin(self) -> None:
+        """Keep the preview as it is, or let it follow the cursor again."""
+        self._pinned = not self._pinned
+        shown = self._previewed.id if self._previewed is not None else "what is below"
+        self.triage.say(f"{shown} stays below the list; p lets go" if self._pinned else "it follows the cursor again")
+        self._preview_current()
+
+    @on(Rows.Headed)
+    def _sort_by(self, event: Rows.Headed) -> None:
+        """A click on a head sorts by it, as `sort:` in the filter does."""
+        sort = _SORTS.get(event.label)
+        if sort is not None:
+            words = [word for word in self._query.text.split(" ") if not word.lower().startswith("sort:")]
+            self.set_query(" ".join([*words, f"sort:{sort}"]).strip())
+
+    def export(self) -> Export | None:
+        """The clusters in the list, as `triage clusters --json` has them."""
+        from triage.report.exports import Export
+        from triage.wire import cluster_to_json
+
+        shown = [self._clusters[id_] for id_ in self._order]
+        if not shown:
+            return None
+        return Export(
+            title=f"{plural(len(shown), 'cluster')} {self._query.text}".strip(), name="clusters",
+            lines=[_written(cluster) for cluster in shown], value=[cluster_to_json(cluster) for cluster in shown],
+        )  # fmt: skip
 
     def action_leave(self) -> None:
         """End the program."""
@@ -247,6 +278,7 @@ class InboxPlace(Deciding, Copying, Comparing):
         field.display = True
         field.focus()
         self._back = 0
+        self.query_one(KeyBar).typing("⏎ take it  esc drop it  ↑ an earlier one   !not  a,b either  * anything")
 
     def set_query(self, text: str) -> None:
         """Select by a query; what is wrong with it is said, and the list stays as it is."""
@@ -279,6 +311,7 @@ class InboxPlace(Deciding, Copying, Comparing):
         if field.value.strip() and field.value not in self._history:
             self._history.append(field.value)
         field.display = False
+        self.query_one(KeyBar).show_keys()
         self.query_one(Rows).focus()
 
     def on_key(self, event: events.Key) -> None:
@@ -300,6 +333,12 @@ class InboxPlace(Deciding, Copying, Comparing):
         self.query_one(Input).value = ""
         self.set_query("")
         self._close_filter()
+
+
+def _written(cluster: Cluster) -> Line:
+    state = str(cluster.flags[0] if cluster.flags else cluster.state)
+    last = clock.iso(cluster.last_seen) if cluster.last_seen else "unknown"
+    return Line(f"{cluster.id}  {state:<9}  {cluster.count:>6}  {last:<20}  {clean(cluster.title)}")
 
 
 def _loose_cells(count: int) -> tuple[Text, ...]:

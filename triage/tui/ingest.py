@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from triage.report.lines import Line, wrapped
 from triage.text import plural
 from triage.tui import look
 from triage.tui.actions import INGEST, bindings
+from triage.tui.keybar import KeyBar
 from triage.tui.place import Place
 from triage.tui.reading import Progress, Reading
 from triage.tui.tabbed import Paper
@@ -32,7 +33,7 @@ class IngestPlace(Place):
         yield Static(id="title", markup=False)
         yield Static(id="progress", markup=False)
         yield Paper()
-        yield Footer(show_command_palette=False)
+        yield KeyBar(INGEST)
 
     def on_mount(self) -> None:
         """Draw now and then."""
@@ -67,13 +68,6 @@ class IngestPlace(Place):
         if self.triage.reading is not None and self.triage.reading.running:
             self.triage.reading.stop()
             self._draw()
-
-
-def progress_line(reading: Reading) -> str:
-    """In a few words, for the title of other screens."""
-    progress = reading.progress
-    total = "?" if progress.total is None else str(progress.total)
-    return f"reading {progress.done}/{total}{' (paused)' if reading.paused else ''}"
 
 
 def progress_text(reading: Reading) -> Text:

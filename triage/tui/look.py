@@ -28,7 +28,7 @@ _STATES = {
 }  # fmt: skip
 _FLAGS = {
     Flag.REGRESSED: ("▲ REGRESSED", f"bold {BAD}"), Flag.AWAKE: ("◆ awake", f"bold {SPIKE}"),
-    Flag.PENDING: ("✓ pending", GOOD),
+    Flag.PENDING: ("✓ pending", GOOD), Flag.SPIKING: ("◆ spiking", f"bold {SPIKE}"),
 }  # fmt: skip
 _SURE = {Confidence.PROVED: GOOD, Confidence.LIKELY: WARN, Confidence.GUESS: BAD}
 _LOOKS = {"title": "bold", "head": HEAD, "php": PHP, "native": NATIVE, "dim": DIM, "warn": WARN}
@@ -47,6 +47,8 @@ def line(text: str, look: str) -> Text:
 def state(cluster: Cluster) -> Text:
     """A cluster's state, or what has become of it: a sign, a word and a colour that say the same."""
     for flag in cluster.flags:
+        if flag is Flag.SPIKING and cluster.state is State.NEW:
+            return Text("◆ new spike", style=f"bold {WARN}")
         if flag in _FLAGS:
             return Text(*_FLAGS[flag])
     return Text(*_STATES[cluster.state])

@@ -7,22 +7,26 @@ from collections.abc import Callable
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from triage.model import Crash, CrashRow
+from triage.report.exports import Export
+from triage.report.lines import Line
 from triage.text import plural
 from triage.tui import look
 from triage.tui.actions import LOOSE, bindings
 from triage.tui.cluster import CRASH_COLUMNS, row_cells
 from triage.tui.comparing import Comparing
 from triage.tui.copying import Copying
-from triage.tui.crash import CrashPlace
+from triage.tui.exporting import Exporting
+from triage.tui.keybar import KeyBar
 from triage.tui.rows import Rows, listed
+from triage.wire import crash_row_to_json
 
 _MOST = 2000
 
 
-class LoosePlace(Copying, Comparing):
+class LoosePlace(Copying, Comparing, Exporting):
     """A list of them, newest first."""
 
     place = LOOSE
@@ -36,7 +40,7 @@ class LoosePlace(Copying, Comparing):
         """Title and list."""
         yield Static(id="title", markup=False)
         yield Rows(CRASH_COLUMNS)
-        yield Footer(show_command_palette=False)
+        yield KeyBar(LOOSE)
 
     def fetch(self) -> list[CrashRow]:
         """The crashes."""
@@ -63,7 +67,15 @@ class LoosePlace(Copying, Comparing):
         """Open the crash under the cursor."""
         rows = self.query_one(Rows)
         if rows.current is not None:
-            self.triage.push_screen(CrashPlace(rows.current, rows.keys))
+            self.triage.open_crash(rows.current, rows.keys)
+
+    def export(self) -> Export | None:
+        """The list, as `triage list --json` has it."""
+        if not self._rows:
+            return None
+        title = f"{plural(len(self._rows), 'crash')} without a usable stack"
+        lines = [Line("  ".join(cell.plain for cell in row_cells(row))) for row in self._rows]
+        return Export(title=title, name="crashes", lines=lines, value=[crash_row_to_json(row) for row in self._rows])
 
     def copy_id(self) -> str | None:
         """The id of the crash under the cursor."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import work
 from textual.containers import VerticalScroll
@@ -27,6 +27,8 @@ class Place(Screen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium"), (132, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-high")]  # noqa: RUF012 - Textual's own declaration
 
+    ZOOMS: ClassVar[tuple[str, ...]] = ("", "-list-alone")
+    _zoom = 0
     _home: TriageApp | None = None
     _read_at: object = None
     _read_once = False
@@ -157,6 +159,13 @@ class Place(Screen[None]):
             moved.move_by(by)
         elif moved is not None:
             moved.scroll_relative(y=by, animate=False)
+
+    def action_zoom(self) -> None:
+        """The whole screen for one part of it; the next zoom, after the last all parts again."""
+        self.remove_class(*filter(None, self.ZOOMS))
+        self._zoom = (self._zoom + 1) % len(self.ZOOMS)
+        if self.ZOOMS[self._zoom]:
+            self.add_class(self.ZOOMS[self._zoom])
 
     def action_help(self) -> None:
         """Show the keys that work here."""

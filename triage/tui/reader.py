@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from triage.model import Cluster, Crash, CrashRow, Decision
+from triage.model import Change, Cluster, Crash, CrashRow, Decision, Regrouping
 from triage.query import Query
 
 
@@ -50,6 +51,14 @@ class Reader(Protocol):
 
     def undo(self, cluster: str, *, at: datetime, by: str | None) -> tuple[Cluster, Decision | None]:
         """Take the newest decision back."""
+        ...
+
+    def changes(self) -> list[Change]:
+        """What was changed on the servers, the earliest first."""
+        ...
+
+    def split(self, crashes_: Sequence[str], why: str | None = None) -> Regrouping:
+        """Put crashes into a cluster of their own."""
         ...
 
     def revision(self) -> object:

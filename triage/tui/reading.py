@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -35,13 +36,15 @@ class Progress:
 
 
 class Reading:
-    """`triage batch` on some paths. Its state is read by the screen; two threads write it."""
+    """`triage batch` on some paths, those read before too if `again`. Its state is read by the screen; two threads
+    write it."""
 
-    def __init__(self, paths: Sequence[str], store: str, settings: Settings) -> None:
+    def __init__(self, paths: Sequence[str], store: str, settings: Settings, *, again: bool = False) -> None:
         self.paths = tuple(paths)
         self.progress = Progress()
         self.paused = self.stopping = False
-        argv = [sys.executable, "-m", "triage", "batch", "--json", "--steered", "--store", store]
+        argv = [sys.executable, "-m", "triage", "batch", "--json", "--steered"]
+        argv += ["--again", "--no-reuse"] if again else []
         for option, value in (("--sysroot", settings.sysroot), ("--gdb", settings.gdb)):
             argv += [option, str(value)] if value else []
         for folder in settings.debug_dirs:
@@ -49,6 +52,7 @@ class Reading:
         self._process = subprocess.Popen(
             [*argv, "--", *paths], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, errors="backslashreplace", start_new_session=True,
+            env=os.environ | {"TRIAGE_STORE": store},  # arguments are seen by all users
         )  # fmt: skip
         self._threads = [
             threading.Thread(target=work, daemon=True) for work in (self._read_results, self._read_remarks)
@@ -60,6 +64,12 @@ class Reading:
     def running(self) -> bool:
         """Whether it goes on, paused or not."""
         return self.progress.status is None
+
+    @property
+    def line(self) -> str:
+        """In a few words, for the title of other screens."""
+        total = "?" if self.progress.total is None else str(self.progress.total)
+        return f"reading {self.progress.done}/{total}{' (paused)' if self.paused else ''}"
 
     def toggle_pause(self) -> None:
         """Pause before the next core, or go on."""

@@ -59,6 +59,13 @@ class Rows(ScrollView, can_focus=True, inherit_bindings=False):
     class Opened(Message):
         """The row under the cursor was clicked."""
 
+    class Headed(Message):
+        """The head of a column was clicked; `label` is what stands there."""
+
+        def __init__(self, label: str) -> None:
+            super().__init__()
+            self.label = label
+
     class Viewed(Message):
         """Other rows than before are on screen."""
 
@@ -144,6 +151,10 @@ class Rows(ScrollView, can_focus=True, inherit_bindings=False):
     def on_click(self, event: events.Click) -> None:
         """The first click on a row moves the cursor there, the next opens it."""
         at = event.y - 1 + self.scroll_offset.y
+        if event.y == 0:
+            label = self._head_at(event.x)
+            if label is not None:
+                self.post_message(self.Headed(label))
         if event.y < 1 or not 0 <= at < len(self._keys):
             return
         if at == self.cursor:
@@ -182,6 +193,14 @@ class Rows(ScrollView, can_focus=True, inherit_bindings=False):
                 line.append_text(_fitted(cell, column, width)).append(" " * _GAP)
         strip = Strip(Segment.apply_style(line.render(self.app.console), style))
         return strip.adjust_cell_length(self.size.width, style)
+
+    def _head_at(self, x: int) -> str | None:
+        end = len(_MARK)
+        for column, width in zip(self._columns, self._widths(), strict=True):
+            end += width + _GAP if width else 0
+            if width and x < end:
+                return column.label
+        return None
 
     def _widths(self) -> list[int]:
         """How wide each column is now; 0 for one that is left out."""

@@ -39,6 +39,7 @@ class StackPane(Vertical):
         self.script_only = False
         self.unfolded = False
         self.with_source = False
+        self._pinned: Frame | Repeat | None = None
 
     def compose(self) -> ComposeResult:
         """Rows above, the frame below."""
@@ -48,6 +49,7 @@ class StackPane(Vertical):
     def show(self, crash: Crash) -> None:
         """Show a crash; the cursor stays if it is the one shown before."""
         same, self._crash = self._crash is not None and self._crash.id == crash.id, crash
+        self._pinned = self._pinned if same else None
         self._fill()
         if not same:
             self.query_one(Rows).move(0)
@@ -71,6 +73,15 @@ class StackPane(Vertical):
         """The code around the frame, or its facts."""
         self.with_source = not self.with_source
         self._show_frame()
+
+    def toggle_pin(self) -> bool:
+        """Keep the frame below on screen while the cursor moves, or let it go; says which."""
+        at = self.query_one(Rows).cursor
+        here = self._items[at] if 0 <= at < len(self._items) else None
+        self._pinned, before = (here, None) if self._pinned is None else (None, self._pinned)
+        if before is not None:
+            self._show_frame()
+        return self._pinned is not None
 
     def _refill(self, switch: str) -> None:
         rows = self.query_one(Rows)
@@ -102,6 +113,8 @@ class StackPane(Vertical):
 
     @on(Rows.Moved)
     def _show_frame(self) -> None:
+        if self._pinned is not None:
+            return
         at = self.query_one(Rows).cursor
         pane = self.query_one("#frame", Static)
         width = self.app.size.width - 2  # of the screen: the pane itself has none while its tab is closed

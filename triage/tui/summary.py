@@ -1,24 +1,22 @@
-"""What the interface says about a cluster at a glance: the same words in list, preview and summary."""
+"""The texts of one cluster's tabs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from textwrap import wrap
-
-from rich.text import Text
 
 from triage import clock
 from triage.explain import Context, Page, Part, write_page
 from triage.explain.context import context_of
-from triage.model import Cluster, Crash, Decision
+from triage.model import Change, Cluster, Crash, Decision
 from triage.report.decision_text import decided, history_lines
 from triage.report.explain_text import statement_lines
 from triage.report.lines import Line, wrapped
 from triage.text import clean, plural
-from triage.tui import look
 from triage.tui.insight import CHANGED, KNOWN, insight_lines
+from triage.tui.preview import since, verdict
 
 _BAR = 40
 _GLANCE = 62  # characters beside the labels of the summary
@@ -34,6 +32,7 @@ class ClusterView:
     page: Page | None = None
     decisions: tuple[Decision, ...] = ()
     days: Mapping[int, int] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
     evidence: bool = False
     insight: tuple[Part, ...] | None = None
 
@@ -41,50 +40,6 @@ class ClusterView:
 def explained(crash: Crash | None, clusters: list[Cluster]) -> Page | None:
     """The page about a crash, in the light of all clusters."""
     return None if crash is None else write_page(crash, context_of(crash, clusters) if clusters else Context())
-
-
-def preview(cluster: Cluster, page: Page | None, code: str | None) -> Text:
-    """A few lines, the most telling first: what, since when, what to try."""
-    text = Text()
-    text.append(f"{cluster.id}  ", style=look.DIM)
-    text.append(clean(cluster.title, limit=160) + "\n", style="bold")
-    for sentence in cluster.remarks:
-        text.append(f"! {clean(sentence)}\n", style=look.WARN)
-    what, sure, first = _verdict(page)
-    text.append(clean(what, limit=300))
-    if sure is not None:
-        text.append("  ").append_text(sure)
-    text.append("\n")
-    rows = (
-        ("PHP code", code),
-        ("Since", _since(cluster)),
-        ("Try first", first),
-        ("Decided", decided(cluster.decision) if cluster.decision else None),
-        ("Runs", ", ".join((*cluster.versions, *cluster.hosts))),
-    )
-    return text.append_text(look.labelled(rows))
-
-
-def _verdict(page: Page | None) -> tuple[str, Text | None, str | None]:
-    """What happened, how sure that is, and the first thing to do."""
-    if page is None:
-        return "", None, None
-    parts = {part.head: part.statements for part in page.parts}
-    happened = parts.get("What happened", ())
-    steps = parts.get("What to do first", ())
-    sure = happened[0].confidence if happened else None
-    return (
-        happened[0].text if happened else "What kind of fault this is, is not known.",
-        look.sure(sure) if sure is not None else None,
-        steps[0].text if steps else None,
-    )
-
-
-def _since(cluster: Cluster) -> str | None:
-    if cluster.first_seen is None or cluster.last_seen is None:
-        return None
-    first, last = clock.iso(cluster.first_seen), clock.ago(cluster.last_seen)
-    return f"{first}, last {last if last == 'now' else last + ' ago'}"
 
 
 def summary_lines(view: ClusterView) -> Iterator[Line]:
@@ -112,10 +67,10 @@ def summary_lines(view: ClusterView) -> Iterator[Line]:
 def _glance(view: ClusterView) -> Iterator[tuple[str, str | None]]:
     """What a reader in a hurry needs, in an order that fits a small screen."""
     cluster = view.cluster
-    what, sure, first = _verdict(view.page)
+    what, sure, first = verdict(view.page)
     yield "what died", f"{what}  [{sure}]" if sure is not None else what
     yield "crashes", f"{cluster.count}, {_spread(cluster)}"
-    yield "since", _since(cluster)
+    yield "since", since(cluster)
     yield "versions", clean(", ".join(cluster.versions), limit=200)
     yield "try first", first
     yield "decided", decided(cluster.decision) if cluster.decision else "nothing yet: s decides, n notes"
@@ -129,7 +84,7 @@ def _spread(cluster: Cluster) -> str:
 
 
 def timeline_lines(view: ClusterView) -> Iterator[Line]:
-    """A bar a day, from the first crash on, with what was decided in between."""
+    """A bar a day, from the first crash on, with what was changed and decided in between."""
     cluster = view.cluster
     if cluster.first_seen is None or cluster.last_seen is None or not view.days:
         return
@@ -141,7 +96,7 @@ def timeline_lines(view: ClusterView) -> Iterator[Line]:
         yield Line(
             f"  {'before':<11} {plural(earlier, 'crash')}; the {_LONGEST_TIMELINE} days to the last are below", "dim"
         )
-    events = _decided_on(view.decisions)
+    events = _events(view)
     for day in range(first, last + 1):
         count = view.days.get(day, 0)
         bar = "█" * max(1, round(_BAR * count / most)) if count else ""
@@ -159,10 +114,19 @@ def _date(day: int) -> str:
     return f"{clock.from_epoch(0) + timedelta(days=day):%Y-%m-%d}"
 
 
-def _decided_on(decisions: tuple[Decision, ...]) -> dict[str, list[str]]:
+def _events(view: ClusterView) -> dict[str, list[str]]:
+    """What was changed on its hosts and what was decided about it, by day, in order."""
+    told = [(decision.at, f"{decision.by or '?'}: {decided(decision)}") for decision in view.decisions]
+    hosts = (None, *view.cluster.hosts)
+    for change in view.changes:
+        if change.host in hosts:
+            where = " ".join(part for part in (change.host, change.pool) if part)
+            told.append(
+                (clock.from_epoch(change.time), f"{change.kind}: {change.what}" + (f" ({where})" if where else ""))
+            )
     found: dict[str, list[str]] = {}
-    for decision in reversed(decisions):
-        found.setdefault(f"{decision.at:%Y-%m-%d}", []).append(f"{decision.by or '?'}: {decided(decision)}")
+    for at, text in sorted(told, key=lambda one: one[0]):
+        found.setdefault(f"{at:%Y-%m-%d}", []).append(f"{at:%H:%M} {text}")
     return found
 
 
@@ -184,14 +148,3 @@ def bug_lines(view: ClusterView) -> Iterator[Line]:
 def correlation_lines(view: ClusterView) -> Iterator[Line]:
     """What goes with it, and how to prove that it is the cause."""
     yield from insight_lines(view.insight, evidence=view.evidence)
-
-
-def since_days(moment: datetime, days: int) -> datetime:
-    """Midnight (UTC) so that `days` days, that of `moment` included, follow."""
-    return moment.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
-
-
-def last_days(counts: Mapping[int, int], now: datetime, days: int) -> list[int]:
-    """Crashes on each of the last `days` days, the oldest first."""
-    today = (now - clock.from_epoch(0)).days
-    return [counts.get(day, 0) for day in range(today - days + 1, today + 1)]
