@@ -59,7 +59,8 @@ def facts(connection: Connection, say: Say) -> None:
 
 def _whole(connection: Connection, cluster: str) -> Iterator[frozenset[Fact]]:
     records = text("SELECT record FROM triage_crashes WHERE cluster = :cluster")
-    with connection.execution_options(yield_per=_BATCH).execute(records, {"cluster": cluster}) as rows:
+    # For this statement only: set on the connection it would hold for what follows, which takes many rows at once.
+    with connection.execute(records, {"cluster": cluster}, execution_options={"yield_per": _BATCH}) as rows:
         for record in rows.scalars():
             yield facts_of_record(record)
 
