@@ -110,11 +110,12 @@ class _Definitions:
 
 def changed(found: Iterable[Directive]) -> dict[str, str | None]:
     """The directives a person or a package changed, values with secrets hidden, sorted by name."""
-    kept = {d.name: redact.setting(d.name, d.value) for d in found if _is_changed(d)}
+    kept = {d.name: redact.setting(d.name, d.value) for d in found if differs(d)}
     return dict(sorted(kept.items()))
 
 
-def _is_changed(directive: Directive) -> bool:
+def differs(directive: Directive) -> bool:
+    """Whether it is not what its default says; where that is not known, whether it was changed at run time."""
     if not directive.known:
         return directive.modified
     return _plain(directive.value) != _plain(directive.default)
