@@ -108,9 +108,17 @@ def _table(memory: CoreMemory, reader: Reader, place: int) -> _Table | None:
         return None
     found = columns(reader, place)
     rows = rows_of(memory, found.payloads, layout.size("ini_entry") // 8) if found is not None else None
-    if found is None or rows is None or [row[_NAME] for row in rows] != found.keys:
+    if found is None or rows is None or not _named(memory, reader, [row[_NAME] for row in rows], found.keys):
         return None
     return _Table(found, rows, _part(reader, rows, "module_number"))
+
+
+def _named(memory: CoreMemory, reader: Reader, names: list[int], keys: list[int]) -> bool:
+    """Whether each entry has the name it is filed under: one string, or two alike where opcache has its own."""
+    if names == keys:
+        return True
+    own = texts(memory, reader, names)
+    return None not in own and own == texts(memory, reader, keys)
 
 
 _ORDER = ("name", "on_modify", "mh_arg1", "mh_arg2", "mh_arg3", "value", "orig_value")
@@ -132,7 +140,7 @@ def _whole(table: _Table, found: Sequence[Directive]) -> bool:
     """Whether nothing that can be found was missed: a definition may be in memory that the core lacks."""
     if len(found) != len(table.rows):
         return False
-    return all(one.known or not any(row[_ORIGIN]) for one, row in zip(found, table.rows, strict=True))
+    return all(one.known or one.taken or not any(row[_ORIGIN]) for one, row in zip(found, table.rows, strict=True))
 
 
 def _directive(reader: Reader, old: Directive, row: list[int], value: str | None, modified: int) -> Directive:
