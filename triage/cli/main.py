@@ -14,8 +14,7 @@ from typing import NoReturn
 
 import click
 
-from triage import __version__, lists
-from triage.config import lists_folder
+from triage import __version__
 from triage.errors import EXIT_USAGE, TriageError, UsageError
 from triage.text import clean
 
@@ -89,6 +88,9 @@ def triage() -> None:
     triage tui                   look through them
     triage show CORE             one core, whole
     """
+    from triage import lists  # not for --help: these take a quarter of its time
+    from triage.config import lists_folder
+
     folder = lists_folder()
     wrong = lists.use_folder(folder) if folder.is_dir() else None
     if wrong is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from triage.corefile import CoreFile
@@ -33,9 +32,8 @@ def _thread(raw: Mapping[str, Any], core: CoreFile, finder: Finder, *, is_crashe
             return NativeThread(
                 id=raw["id"], name=raw["name"], crashed=is_crashed, frames=tuple(frames), depth=at, stop=_NO_CODE
             )
-        frame = place.frame(row, caller=caller)
         trust = _trust(rows[at - 1], frames[at - 1]) if at > 0 else "context"
-        frames.append(replace(frame, trust=trust if row["level"] == at else None))
+        frames.append(place.frame(row, caller=caller, trust=trust if row["level"] == at else None))
     return NativeThread(
         id=raw["id"],
         name=raw["name"],
@@ -77,7 +75,7 @@ class _Places:
         self._core = core
         self._finder = finder
 
-    def frame(self, row: Mapping[str, Any], *, caller: bool) -> NativeFrame:
+    def frame(self, row: Mapping[str, Any], *, caller: bool, trust: str | None) -> NativeFrame:
         pc = int(row["pc"])
         module = self._core.module_at(pc)
         symbols = self._finder.locate(module).symbols if module else None
@@ -96,6 +94,7 @@ class _Places:
             inlined=bool(row["inline"]),
             signal_handler=bool(row["handler"]),
             vm_register=row["loop"],
+            trust=trust,
         )
 
     def _start(self, module: MappedModule, address: int) -> int | None:

@@ -323,20 +323,25 @@ class PhpProcess:
     def directives(self) -> list[ini.Directive]:
         """All ini directives; empty when their table is not readable."""
         table = self._executor("ini_directives")
-        if not table:
-            return []
+        if not table or self._builds is None:
+            return self._read_directives()
+        known = self._finder.kept(KnownDefaults)
+        return known.directives(self._core.memory, self._reader, table, self._builds, self._read_directives)
 
-        def read() -> list[ini.Directive]:
-            return list(ini.directives(self._reader, table, self._data.of))
-
-        if self._builds is None:
-            return read()
-        return self._finder.kept(KnownDefaults).directives(self._core.memory, self._reader, table, self._builds, read)
+    def _read_directives(self) -> list[ini.Directive]:
+        table = self._executor("ini_directives")
+        return list(ini.directives(self._reader, table, self._data.of)) if table else []
 
     def _options(self) -> dict[str, str | None]:
-        found = self.directives()
-        if not found:
-            self._warnings.append("the ini directives were not read: EG(ini_directives) is not readable")
+        table = self._executor("ini_directives")
+        found: list[ini.Directive] | None = None
+        if table and self._builds is not None:
+            known = self._finder.kept(KnownDefaults)
+            found = known.changed(self._core.memory, self._reader, table, self._builds)
+        if found is None:
+            found = self.directives()
+            if not found:
+                self._warnings.append("the ini directives were not read: EG(ini_directives) is not readable")
         return ini.changed(found)
 
     def _jit_ranges(self) -> tuple[tuple[int, int], ...]:

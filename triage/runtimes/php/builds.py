@@ -7,7 +7,7 @@ It is learned from one core and held against the next one's memory before it is 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from triage.corefile import CoreFile
@@ -18,7 +18,7 @@ Spot = tuple[int, int]
 
 
 class Builds(NamedTuple):
-    """PHP's file and those of its extensions, in the order they were loaded; `key` says which builds they are."""
+    """PHP's own file, then all others of the process whose build the core tells; `key` says which builds they are."""
 
     key: tuple[tuple[str, str], ...]
     bases: tuple[int, ...]
@@ -43,16 +43,13 @@ class Builds(NamedTuple):
 
 
 def builds_of(core: CoreFile, php: Php) -> Builds | None:
-    """The files of this process, `None` when the core does not tell the build of one of them."""
-    modules = {module.base: module for module in (php.module, *map(core.module_at, _entries(php))) if module}
-    if not all(module.build_id for module in modules.values()):
+    """The files of this process, `None` when the core does not tell PHP's own build."""
+    if php.module.build_id is None:
         return None
+    others = sorted((m for m in core.modules if m.build_id and m != php.module), key=lambda module: module.path)
+    modules = (php.module, *others)
     return Builds(
-        key=tuple((module.path, module.build_id or "") for module in modules.values()),
-        bases=tuple(modules),
-        ends=tuple(module.end for module in modules.values()),
+        key=tuple((module.path, module.build_id or "") for module in modules),
+        bases=tuple(module.base for module in modules),
+        ends=tuple(module.end for module in modules),
     )
-
-
-def _entries(php: Php) -> Sequence[int]:
-    return [extension.entry for extension in php.extensions]

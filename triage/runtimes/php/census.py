@@ -26,11 +26,12 @@ _ENGINE = 0  # PHP's own file is the first of the builds
 
 
 class _Known(NamedTuple):
-    """What was learned: the hashes of built-in functions and of classes, all code, and the names."""
+    """What was learned: the hashes of built-in functions and of classes, all code, whose it is, and the names."""
 
     functions: list[int]
     classes: list[int]
     code: list[Spot]
+    owners: frozenset[int]
     names: Mapping[Spot, str]
 
 
@@ -82,7 +83,7 @@ class KnownNames:
         if code is not None and set(code) - {0} <= set(names) and all(at >= 0 for at, _ in spots):
             places = process.builds.spots(code)
             key = process.builds.key, hash((*own[0], *own[1], *places))
-            self._known[key] = _Known(*own, places, spots)
+            self._known[key] = _Known(*own, places, frozenset(at for at, _ in places), spots)
             while len(self._known) > _MOST:
                 self._known.popitem(last=False)
         return names
@@ -109,7 +110,7 @@ class Placed(Mapping[int, str]):
         found = self._known.names.get(spot)
         if found is not None:
             return found
-        if spot[0] in (-1, _ENGINE):
+        if spot[0] == _ENGINE or spot[0] not in self._known.owners:
             raise KeyError(address)
         return self._checked[address]
 

@@ -95,19 +95,16 @@ def texts(memory: CoreMemory, reader: Reader, addresses: Sequence[int]) -> list[
     first = next((address for address in addresses if address), None)
     if first is None or at % 8 or reader.layout.offset("string", "len") != at - 8:
         return [reader.string(address) for address in addresses]
+    found: list[str | None] = []
     with memory.words(first) as words:
         if words is None:
             return [reader.string(address) for address in addresses]
-        return [_text(words, address, at) or reader.string(address) for address in addresses]
-
-
-def _text(words: Words, address: int, at: int) -> str | None:
-    """A short string that is wholly in this piece of memory."""
-    start = address - words.start
-    if start < 0 or start & 7 or address + at >= words.end:
-        return None
-    length = words.view[(start + at - 8) >> 3]
-    end = start + at + length
-    if length > _SHORT or words.start + end >= words.end or words.raw[end]:
-        return None
-    return str(words.raw[start + at : end], "utf-8", "backslashreplace")
+        start, raw, view, size = words.start, words.raw, words.view, words.end - words.start
+        for address in addresses:
+            text, place = None, address - start + at
+            if at <= place < size and not place & 7:
+                end = place + view[(place - 8) >> 3]
+                if end < min(size, place + _SHORT) and not raw[end]:
+                    text = str(raw[place:end], "utf-8", "backslashreplace")
+            found.append(reader.string(address) if text is None else text)
+    return found

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from triage.corefile.memory import CoreMemory
 from triage.runtimes.php.builds import Builds, Spot
 from triage.runtimes.php.columns import Columns, columns, rows_of, texts
-from triage.runtimes.php.ini import Directive
+from triage.runtimes.php.ini import Directive, differs
 from triage.runtimes.php.reader import Reader
 
 _MOST = 16
@@ -39,6 +39,8 @@ class _Known(NamedTuple):
     owners: list[int]
     origins: list[Spot]
     found: list[Directive]
+    defaults: list[set[str | None]]
+    """For each directive the values met so far that say what its default says."""
 
 
 class KnownDefaults:
@@ -47,25 +49,57 @@ class KnownDefaults:
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[object, ...], _Known] = OrderedDict()
 
+    def changed(self, memory: CoreMemory, reader: Reader, place: int, builds: Builds) -> list[Directive] | None:
+        """Of the table at `place` those directives that may differ from their default; `None`: read them anew."""
+        table, known, values = self._find(memory, reader, place, builds)
+        if table is None or known is None:
+            return None
+        news = [at for at, value in enumerate(values) if value not in known.defaults[at]]
+        modified = _part(reader, table.rows, "modified")
+        found = []
+        for at in news:
+            one = _directive(reader, known.found[at], table.rows[at], values[at], modified[at])
+            found.append(one)
+            if one.known and not differs(one):
+                known.defaults[at].add(one.value)
+        return found
+
     def directives(
         self, memory: CoreMemory, reader: Reader, place: int, builds: Builds, read: Callable[[], list[Directive]]
     ) -> list[Directive]:
         """All directives of the table at `place`; `read` reads them anew."""
-        table = _table(memory, reader, place)
-        if table is None:
-            return read()
-        key = builds.key, hash(tuple(table.columns.hashes))
-        known = self._known.get(key)
-        if known is not None and _fits(known, table, builds):
-            self._known.move_to_end(key)
-            return _directives(memory, reader, table, known)
+        table, known, values = self._find(memory, reader, place, builds)
+        if table is not None and known is not None:
+            rest = zip(known.found, table.rows, values, _part(reader, table.rows, "modified"), strict=True)
+            return [_directive(reader, *one) for one in rest]
         found = read()
-        if _whole(table, found):
+        if table is not None and _whole(table, found):
             spots = builds.spots(table.origins)
-            self._known[key] = _Known(table.columns.hashes, table.owners, spots, found)
+            nothing: list[set[str | None]] = [set() for _ in found]
+            self._known[_key(builds, table)] = _Known(table.columns.hashes, table.owners, spots, found, nothing)
             while len(self._known) > _MOST:
                 self._known.popitem(last=False)
         return found
+
+    def _find(
+        self, memory: CoreMemory, reader: Reader, place: int, builds: Builds
+    ) -> tuple[_Table | None, _Known | None, list[str | None]]:
+        """The table, what is known that holds for it, and then the values of now."""
+        table = _table(memory, reader, place)
+        key = _key(builds, table) if table is not None else ()
+        known = self._known.get(key)
+        if table is None or known is None or not _fits(known, table, builds):
+            return table, None, []
+        addresses = [row[_VALUE] for row in table.rows]
+        values = texts(memory, reader, addresses)
+        if any(address and value is None for address, value in zip(addresses, values, strict=True)):
+            return table, None, []  # where values are out of reach, so may be names
+        self._known.move_to_end(key)
+        return table, known, values
+
+
+def _key(builds: Builds, table: _Table) -> tuple[object, ...]:
+    return builds.key, hash(tuple(table.columns.hashes))
 
 
 def _table(memory: CoreMemory, reader: Reader, place: int) -> _Table | None:
@@ -74,9 +108,17 @@ def _table(memory: CoreMemory, reader: Reader, place: int) -> _Table | None:
         return None
     found = columns(reader, place)
     rows = rows_of(memory, found.payloads, layout.size("ini_entry") // 8) if found is not None else None
-    if found is None or rows is None or [row[_NAME] for row in rows] != found.keys:
+    if found is None or rows is None or not _named(memory, reader, [row[_NAME] for row in rows], found.keys):
         return None
     return _Table(found, rows, _part(reader, rows, "module_number"))
+
+
+def _named(memory: CoreMemory, reader: Reader, names: list[int], keys: list[int]) -> bool:
+    """Whether each entry has the name it is filed under: one string, or two alike where opcache has its own."""
+    if names == keys:
+        return True
+    own = texts(memory, reader, names)
+    return None not in own and own == texts(memory, reader, keys)
 
 
 _ORDER = ("name", "on_modify", "mh_arg1", "mh_arg2", "mh_arg3", "value", "orig_value")
@@ -98,15 +140,10 @@ def _whole(table: _Table, found: Sequence[Directive]) -> bool:
     """Whether nothing that can be found was missed: a definition may be in memory that the core lacks."""
     if len(found) != len(table.rows):
         return False
-    return all(one.known or not any(row[_ORIGIN]) for one, row in zip(found, table.rows, strict=True))
+    return all(one.known or one.taken or not any(row[_ORIGIN]) for one, row in zip(found, table.rows, strict=True))
 
 
-def _directives(memory: CoreMemory, reader: Reader, table: _Table, known: _Known) -> list[Directive]:
-    """The directives as they are in this core."""
-    values = texts(memory, reader, [row[_VALUE] for row in table.rows])
-    changed = _part(reader, table.rows, "modified")
-    found = []
-    for old, row, value, modified in zip(known.found, table.rows, values, changed, strict=True):
-        before = reader.string(row[_ORIGINAL]) if modified else value
-        found.append(Directive(old.name, value, before, old.default, old.known, bool(modified)))
-    return found
+def _directive(reader: Reader, old: Directive, row: list[int], value: str | None, modified: int) -> Directive:
+    """A directive as it is in this core."""
+    before = reader.string(row[_ORIGINAL]) if modified else value
+    return Directive(old.name, value, before, old.default, old.known, bool(modified))

@@ -25,7 +25,8 @@ class Directive(NamedTuple):
     """One ini directive. `default` is `None` when no definition was found, `known` tells.
 
     `original` is the value it had before a script, a pool's settings or `.user.ini` changed it at
-    run time (`modified`); otherwise the same as `value`.
+    run time (`modified`); otherwise the same as `value`. `taken` tells that there is a definition, but
+    somebody put other handlers to the directive, as opcache does.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Directive(NamedTuple):
     default: str | None
     known: bool
     modified: bool
+    taken: bool = False
 
 
 def directives(
@@ -48,10 +50,10 @@ def directives(
             continue
         value = reader.string(reader.field(entry, "ini_entry", "value"))
         owner = reader.field(entry, "ini_entry", "module_number")
-        known, default = definitions.default(entry, name, data(owner))
+        known, default, taken = definitions.default(entry, name, data(owner))
         modified = bool(reader.field(entry, "ini_entry", "modified"))
         before = reader.string(reader.field(entry, "ini_entry", "orig_value")) if modified else value
-        yield Directive(name, value, before, default, known, modified)
+        yield Directive(name, value, before, default, known, modified, taken)
 
 
 class _Definitions:
@@ -61,19 +63,19 @@ class _Definitions:
         self._reader = reader
         self._noted: dict[str, bytes] = {}
 
-    def default(self, entry: int, name: str, data: Sequence[tuple[int, bytes]]) -> tuple[bool, str | None]:
-        """`(known, default)` of a directive."""
+    def default(self, entry: int, name: str, data: Sequence[tuple[int, bytes]]) -> tuple[bool, str | None, bool]:
+        """`(known, default, taken)` of a directive."""
         at = entry + self._reader.layout.offset("ini_entry", "on_modify")
         pattern = self._reader.memory.read(at, 32)
         if pattern is None or not any(pattern):
-            return False, None
+            return False, None, False
         record = self._noted.get(name)
         if record is None or record[8:40] != pattern:
             record = self._search(pattern, name, data)
         if record is None:
-            return False, None
+            return False, None, name in self._noted
         (value_at,) = struct.unpack_from("<Q", record, _VALUE)
-        return True, self._reader.c_string(value_at) if value_at else None
+        return True, self._reader.c_string(value_at) if value_at else None, False
 
     def _search(self, pattern: bytes, name: str, data: Sequence[tuple[int, bytes]]) -> bytes | None:
         for _, block in data:
@@ -110,11 +112,12 @@ class _Definitions:
 
 def changed(found: Iterable[Directive]) -> dict[str, str | None]:
     """The directives a person or a package changed, values with secrets hidden, sorted by name."""
-    kept = {d.name: redact.setting(d.name, d.value) for d in found if _is_changed(d)}
+    kept = {d.name: redact.setting(d.name, d.value) for d in found if differs(d)}
     return dict(sorted(kept.items()))
 
 
-def _is_changed(directive: Directive) -> bool:
+def differs(directive: Directive) -> bool:
+    """Whether it is not what its default says; where that is not known, whether it was changed at run time."""
     if not directive.known:
         return directive.modified
     return _plain(directive.value) != _plain(directive.default)

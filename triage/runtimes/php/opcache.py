@@ -55,9 +55,11 @@ def opcache(core: CoreFile, known: KnownPlace, *, at_crash: float) -> Opcache | 
 
 def shared_regions(core: CoreFile) -> list[Region]:
     """Shared memory of more than a page that belongs to no file: opcache's, when opcache is on."""
+    starts = [mapping.start for mapping in core.notes.files if mapping.path.startswith(SHARED)]
+    found = dict.fromkeys(region for region in map(core.memory.region_at, sorted(starts)) if region is not None)
     return [
         region
-        for region in core.memory.regions()
+        for region in found
         if region.path is not None
         and region.path.startswith(SHARED)
         and region.flags & PF_W

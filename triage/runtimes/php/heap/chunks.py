@@ -114,8 +114,11 @@ def _chunk(address: int, data: bytes, shape: Shape, *, keep: bool) -> Chunk:
     if PAGES - bitmap.bit_count() != free:
         broken = f"its bitmap says {PAGES - bitmap.bit_count()} free pages, its count says {free}"
     while page < PAGES and broken is None:
-        if not bitmap >> page & 1:
-            page += 1
+        rest = bitmap >> page
+        if not rest & 1:
+            if not rest:
+                break
+            page += (rest & -rest).bit_length() - 1  # over all free pages at once
             continue
         length = _length(entries, page)
         wanted = (1 << length) - 1 if length else 0
