@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from triage.report.lines import Line
 from triage.tui import look
-from triage.tui.place import Place
+from triage.tui.place import Place, visible
 from triage.tui.rows import Rows
 from triage.tui.tabs import Tab, TabBar
 
@@ -66,7 +66,9 @@ class Tabbed(Place):
         self.focus_body()
 
     def focus_body(self) -> None:
-        """Put the keys where the tab's content is."""
+        """Put the keys where the tab's content is; not while somebody types into a field."""
+        if isinstance(self.focused, Input) and visible(self.focused):
+            return
         for widget in self.query(".body"):
             if widget.display:
                 target = widget if widget.can_focus else next(iter(widget.query(Rows)), None)
