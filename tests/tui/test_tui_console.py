@@ -50,7 +50,7 @@ def test_the_console_opens_the_core_answers_and_ends(store: Store, core: Path) -
         await screen.until("$1 = 42")
         await screen.press("up")
         assert screen.app.screen.query_one("#ask-gdb").value == "print 6*7"  # type: ignore[attr-defined]
-        await screen.press(*["backspace"] * 20, *"php-nothing", "enter")
+        await screen.fill("php-nothing", "enter")
         await screen.until('Undefined command: "php-nothing"')
         assert talking()
         await screen.press(*"quit", "enter")

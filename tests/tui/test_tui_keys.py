@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from textual.widgets import Input
-
 from tests.store.samples import at, crash
 from tests.tui.driver import Screen, drive
 from tests.tui.samples import fill, many, whole
@@ -80,8 +78,7 @@ def test_each_view_is_written_into_a_private_file(store: Store, tmp_path: Path) 
         async def written(key: str, name: str) -> str:
             path = tmp_path / name
             await screen.press("E", key)
-            screen.app.screen.query_one(Input).value = str(path)
-            await screen.press("enter")
+            await screen.fill(str(path), "enter")
             await screen.told(f"written to {path}")
             assert path.stat().st_mode & 0o777 == 0o600
             return path.read_text("utf-8")

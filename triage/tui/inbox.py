@@ -345,7 +345,7 @@ def _written(cluster: Cluster) -> Line:
 
 def _loose_cells(count: int) -> tuple[Text, ...]:
     nothing = Text("")
-    what = Text(f"{plural(count, 'crash')} without a usable stack, in no cluster", style=look.DIM)
+    what = Text(f"{plural(count, 'crash')} without a usable stack", style=look.DIM)
     return Text("? partial", style=look.DIM), what, Text(str(count)), nothing, nothing, nothing, nothing
 
 
