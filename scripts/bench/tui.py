@@ -35,7 +35,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from sqlalchemy import insert
-from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -216,28 +215,18 @@ class Keys:
     async def go(self, *keys: str) -> None:
         """Press without taking the time, and wait for everything."""
         for key in keys:
-            await self._press(key)
+            await self.screen.tap(key)
+            self.screen.lines()
             await self._settle()
 
     async def measure(self, place: str, key: str, does: str) -> None:
         """Press one key, then wait for everything: what is left over is not to be the next key's."""
         wall, cpu = time.perf_counter(), time.thread_time()
-        await self._press(key)
+        await self.screen.tap(key)
+        self.screen.lines()
         wall, cpu = time.perf_counter() - wall, time.thread_time() - cpu
         self.taken.append(Taken(place, key, does, wall * 1000, cpu * 1000))
         await self._settle()
-
-    async def _press(self, key: str) -> None:
-        # Not Pilot.press: it waits in steps of 20 ms until the whole process is idle.
-        character = {"space": " ", "colon": ":", "full_stop": "."}.get(key, key if len(key) == 1 else None)
-        event = events.Key(key, character)
-        event.set_sender(self._app)
-        assert self._app._driver is not None
-        self._app._driver.send_message(event)
-        for _ in range(4):  # from the application to the screen, to a widget, and back to what that tells
-            await self._pilot._wait_for_screen()
-        self._app.screen._on_timer_update()
-        self.screen.lines()
 
     async def _settle(self) -> None:
         """Until all is read that the screen waits for; what is worked out in another process is not waited for."""

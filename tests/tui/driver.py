@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.segment import Segment
+from textual import events
 from textual.color import Color
+from textual.keys import _character_to_key, key_to_character
 from textual.pilot import Pilot
+from textual.widgets import Input
 from textual.worker import WorkerCancelled
 
 from triage.store import Store, open_store
@@ -49,10 +52,42 @@ class Screen:
         strips = self.app.screen._compositor.render_strips()
         return [segment for strip in strips for segment in self.app._filters[-1].apply(list(strip), shade)]
 
+    async def tap(self, key: str) -> None:
+        """Press one key, and wait until the screen has answered: not until what it reads beside has come.
+
+        Not Pilot.press, which waits in steps of 20 ms until the whole process is idle.
+        """
+        name = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
+        event = events.Key(name, key if len(key) == 1 else key_to_character(key))
+        event.set_sender(self.app)
+        assert self.app._driver is not None
+        self.app._driver.send_message(event)
+        for _ in range(4):  # from the application to the screen, to a widget, and back to what that tells
+            await self.pilot._wait_for_screen()
+        self.app.screen._on_timer_update()
+
     async def press(self, *keys: str) -> None:
         """Press keys and wait until nothing moves any more."""
-        await self.pilot.press(*keys)
+        for key in keys:
+            await self.tap(key)
+            await self._answered()
         await self.settle()
+
+    async def _answered(self) -> None:
+        """Wait for what the last key had read; whether all is still is for `settle`, which takes longer."""
+        try:
+            await self.app.workers.wait_for_complete()
+        except WorkerCancelled:
+            pass  # overtaken by a later one
+        for _ in range(3):
+            await self.pilot._wait_for_screen()
+
+    async def fill(self, text: str, *keys: str) -> None:
+        """Put a text into the field that has the keys, in place of what is there: a long one takes long to type."""
+        field = self.app.screen.focused
+        assert isinstance(field, Input)
+        field.value = text
+        await self.press(*keys)
 
     async def settle(self) -> None:
         """Wait until the workers are done and the screen is drawn."""

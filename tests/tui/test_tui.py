@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,7 +133,7 @@ def test_the_filter(store: Store) -> None:
             " filter  ext:redis CART::total",
         ]
         await screen.press("slash")
-        await screen.press(*["backspace"] * 40, *"is:opn", "enter")
+        await screen.fill("is:opn", "enter")
         await screen.until("Did you mean is:open?")
         assert rows(screen).row_count > 0  # the last good result stays
         await screen.press("slash", "up", "up")
@@ -203,7 +204,8 @@ def test_copies_go_to_the_terminal_and_into_a_private_file(store: Store) -> None
         assert (await copied(screen, "y", "m")).startswith("# `memset ◂ Shop\\Cart::total()`\n")
         assert await copied(screen, "y", "c") == "triage debug /var/crash/core.c0ffee01"
         assert (await copied(screen, "b", "y")).startswith("<!-- Suggested title: SIGSEGV: memset")
-        await screen.press("w", "end", *["backspace"] * 200, *str(clip_file().with_name("kept.md")), "enter")
+        await screen.press("w")
+        await screen.fill(str(clip_file().with_name("kept.md")), "enter")
         await screen.told("read it before you publish it")
         assert clip_file().with_name("kept.md").read_text("utf-8") == clip_file().read_text("utf-8")
 
@@ -489,8 +491,20 @@ def hostile(text: str, number: int) -> Crash:
     )  # fmt: skip
 
 
-def test_hostile_strings_change_nothing_outside_their_cell(store: Store) -> None:
-    """A core's strings may hold markup, escape sequences and worse: they are shown, in their own place."""
+@pytest.mark.parametrize(
+    ("walked", "clicked"),
+    [
+        pytest.param((2, 9), (1, 3, 9, 12, 20), id="some"),
+        pytest.param(range(len(HOSTILE)), range(24), id="all", marks=pytest.mark.whole),
+    ],
+)
+def test_hostile_strings_change_nothing_outside_their_cell(
+    store: Store, walked: Sequence[int], clicked: Sequence[int]
+) -> None:
+    """A core's strings may hold markup, escape sequences and worse: they are shown, in their own place.
+
+    Every string is looked at in the list; those `walked` on every screen, where the rows `clicked` are clicked.
+    """
     fill(store, *(hostile(text, number) for number, text in enumerate(HOSTILE)))
     for number, cluster in enumerate(store.clusters()):
         text = HOSTILE[number].replace("\udc80", "?")
@@ -511,14 +525,14 @@ def test_hostile_strings_change_nothing_outside_their_cell(store: Store) -> None
             assert screen.lines()[1][:60] == heads
             assert screen.lines()[-1] == " ⏎ open  / filter  s state  n note  i read cores  ? keys"
             assert all(line[2:].startswith("# known") for line in screen.lines()[2 : 2 + min(10, len(HOSTILE))])
-        for number in (2, 4, 6, 9):
+        for number in walked:
             await screen.press("home", *["j"] * number, "enter")
             await sound()
             for key in ("2", "3", "4", "5", "enter", "2", "3", "4", "5", "6", "7", "8", "9", "y", "escape", "escape"):
                 await screen.press(key)
                 await sound()
                 assert not screen.app._exit
-            for y in range(24):
+            for y in clicked:
                 await screen.pilot.click(offset=(12, y))
             await screen.settle()
             assert not screen.app._exit
@@ -539,7 +553,7 @@ def test_reading_cores_from_the_interface(store: Store, tmp_path: Path) -> None:
 
     async def script(screen: Screen) -> None:
         await screen.press("i")
-        await screen.press("end", *["backspace"] * 30, *str(folder), "enter")
+        await screen.fill(str(folder), "enter")
         reading = screen.app.reading
         assert reading is not None
         reading.toggle_pause()
@@ -553,7 +567,8 @@ def test_reading_cores_from_the_interface(store: Store, tmp_path: Path) -> None:
         assert (reading.progress.done, reading.progress.total, reading.progress.failed) == (2, 2, 2)
         assert "core.2:" in screen.text
         assert "2 of 2 cores" in screen.text
-        await screen.press("escape", "i", *["backspace"] * 30, *"/nowhere", "enter")
+        await screen.press("escape", "i")
+        await screen.fill("/nowhere", "enter")
         await screen.told("/nowhere is not there")
 
     drive(store, script, size=(120, 36), store=f"sqlite:///{tmp_path / 'triage.db'}")

@@ -399,3 +399,66 @@ def test_lists_take_a_query(triage: Run, filled: Path) -> None:
     status, out, errors = triage("list", "--keys")
     assert (status, errors) == (0, "")
     assert "is:open        needs a look: new, regressed, or ignored no longer" in out
+
+
+DIFF = """\
+               A  aa01                                    B  bb03
+
+What differs
+  cluster      {a}                                   {b}
+  time         2026-01-01T08:30:00Z                       2026-01-01T08:35:00Z
+  script       /srv/index.php                             /srv/\\x1b[2J\\x09x\\x0ay.php
+
+What is the same (6)
+  signal, address, host, program, build, php
+
+The stacks, innermost first (0% of the frames are the same)
+  ≠            f                                          free
+"""
+
+
+def test_two_crashes_are_held_against_each_other(triage: Run, filled: Path) -> None:
+    cluster = ids(filled)
+    expected = DIFF.format(a=cluster["v1:a"], b=cluster["v1:b"])
+    assert triage("diff", "aa01", "bb03", store=filled) == (0, expected, "")
+    assert triage("diff", "aa01", cluster["v1:b"], store=filled) == (0, expected, "")  # its newest stands for it
+
+    status, out, errors = triage("diff", "aa01", "ab02", "--equal", store=filled)
+    assert (status, errors) == (0, "")
+    lines = out.splitlines()
+    assert lines[lines.index("What is the same (7)") + 1 :][:7] == [
+        f"  cluster      {cluster['v1:a']}",
+        "  signal       SIGSEGV",
+        "  address      0x10",
+        "  program      /usr/bin/php8.2",
+        "  build        c0ffee",
+        "  php          8.2.7",
+        "  script       /srv/index.php",
+    ]
+    assert lines[-3:] == ["  =            f", "", "  The stacks are the same, frame by frame."]
+    status, out, errors = triage("diff", "aa01", "ab02", store=filled)
+    assert "               ┄┄ 1 equal frame ┄┄" in out.splitlines()
+
+
+def test_a_comparison_as_json(triage: Run, filled: Path) -> None:
+    status, out, errors = triage("diff", "aa01", "bb03", "--json", store=filled)
+    assert (status, errors) == (0, "")
+    found = json.loads(out)
+    assert {name: found[name] for name in ("a", "b", "frames", "reading", "alike")} == {
+        "a": "aa01", "b": "bb03", "frames": [{"label": "", "a": "f", "b": "free"}], "reading": None, "alike": 0.0,
+    }  # fmt: skip
+    assert {"label": "time", "a": "2026-01-01T08:30:00Z", "b": "2026-01-01T08:35:00Z"} in found["facts"]
+
+
+@pytest.mark.parametrize(
+    ("other", "status", "said"),
+    [
+        ("zz", 2, "triage: no crash is called 'zz'\n  The newest are: ab02, bb03, aa01\n"),
+        ("C-none", 2, "triage: no cluster is called 'C-none'\n"),
+        ("/nowhere/core", 1, "triage: /nowhere/core: no such file\n"),
+    ],
+)
+def test_a_comparison_with_what_is_not_there(triage: Run, filled: Path, other: str, status: int, said: str) -> None:
+    ended, out, errors = triage("diff", "aa01", other, store=filled)
+    assert (ended, out) == (status, "")
+    assert errors.startswith(said)

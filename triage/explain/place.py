@@ -107,4 +107,6 @@ def _worker(crash: Crash, runtime: Runtime) -> Iterator[Statement]:
     text = f"The worker (pool {worker.pool}) had taken {plural(worker.requests, 'request')}"
     if age and age != "now":
         text += f" in {age}"
-    yield Statement(text + f" and was {worker.stage}.", ("php-fpm's scoreboard, in shared memory",))
+    if worker.stage:
+        text += f" and was {worker.stage}"
+    yield Statement(f"{text}.", ("php-fpm's scoreboard, in shared memory",))

@@ -10,7 +10,7 @@ from triage import clock
 from triage.model import Crash, Frame, Topic
 from triage.report.lines import Line, wrapped
 from triage.report.stack import frame_name, frame_place
-from triage.text import clean
+from triage.text import clean, plural
 
 _MOST_FRAMES = 120
 _AROUND = 2  # equal frames shown around those that differ
@@ -149,7 +149,7 @@ def _script(crash: Crash) -> list[str]:
 def comparison_lines(found: Comparison, *, width: int = 100, equal: bool = False) -> Iterator[Line]:
     """The comparison as text: what differs, the stacks, and with `equal` what is the same."""
     half = max(16, (width - _LABEL - 4) // 2)
-    yield Line(f"  {'':<{_LABEL}}{_cell('A  ' + found.a, half)}  {_cell('B  ' + found.b, half)}", "title")
+    yield Line(f"  {'':<{_LABEL}}{_cell('A  ' + found.a, half)}  {_cell('B  ' + found.b, half)}".rstrip(), "title")
     differ = [row for row in found.facts if not row.same]
     same = [row for row in found.facts if row.same]
     yield Line("")
@@ -189,7 +189,7 @@ def _stack(frames: tuple[Row, ...], half: int, *, equal: bool) -> Iterator[Line]
             folded += 1
             continue
         if folded:
-            yield Line(f"  {'':<{_LABEL}}┄┄ {folded} equal frames ┄┄", "dim")
+            yield Line(f"  {'':<{_LABEL}}┄┄ {plural(folded, 'equal frame')} ┄┄", "dim")
             folded = 0
         text = f"  {'=' if row.same else '≠':<{_LABEL}}"
         if row.same:
@@ -197,7 +197,7 @@ def _stack(frames: tuple[Row, ...], half: int, *, equal: bool) -> Iterator[Line]
         else:
             yield Line(f"{text}{_cell(row.a or '—', half)}  {_cell(row.b or '—', half)}".rstrip(), "php")
     if folded:
-        yield Line(f"  {'':<{_LABEL}}┄┄ {folded} equal frames ┄┄", "dim")
+        yield Line(f"  {'':<{_LABEL}}┄┄ {plural(folded, 'equal frame')} ┄┄", "dim")
 
 
 def _cell(text: str, width: int) -> str:

@@ -59,7 +59,8 @@ def worker(crash: Crash) -> Iterator[Line]:
         age = f", {'under a minute' if ago == 'now' else ago} before the crash" if ago else ""
         yield Line(f"  started     {clock.iso(found.started)}{age}")
     if found.requests is not None:
-        yield Line(f"  requests    {found.requests} taken by this worker, was {found.stage}")
+        stage = f", was {clean(found.stage)}" if found.stage else ""
+        yield Line(f"  requests    {found.requests} taken by this worker{stage}")
     if found.request_started is not None and crash.time is not None:
         seconds = max(0.0, (crash.time - found.request_started).total_seconds())
         yield Line(f"  in request  {seconds:.0f} s when it died (to the second)")

@@ -248,7 +248,7 @@ class ClusterPlace(Tabbed, Deciding, Copying, Comparing, Outside, Among, Rereadi
 def row_cells(row: CrashRow) -> tuple[Text, ...]:
     """A crash in a list, for CRASH_COLUMNS."""
     return (
-        Text(clock.iso(row.time).replace("T", " ").rstrip("Z") if row.time else ""),
+        Text(clock.iso(row.time).replace("T", " ").rstrip("Z") if row.time else "unknown"),
         look.say(row.host or ""),
         Text(str(row.pid or "")),
         look.say(row.runtime or row.signal or ""),

@@ -51,9 +51,7 @@ class ConsolePane(Vertical):
         """What was said, and a line to type."""
         with VerticalScroll(id="said", can_focus=False):
             yield Static(id="lines", markup=False)
-        yield Input(
-            placeholder="php-why, php-bt, bt, info registers, x/5i $pc … (esc closes, ^c interrupts)", id="ask-gdb"
-        )
+        yield Input(placeholder=_PLACEHOLDER, id="ask-gdb")
 
     def toggle(self, crash: Crash) -> None:
         """Open it on a crash, or close it."""
@@ -124,7 +122,9 @@ class ConsolePane(Vertical):
 
     def _recall(self, step: int) -> None:
         self._back = min(max(0, self._back + step), len(self._typed))
-        self.query_one(Input).value = self._typed[-self._back] if self._back else ""
+        field = self.query_one(Input)
+        field.value = self._typed[-self._back] if self._back else ""
+        field.cursor_position = len(field.value)  # it stands at the beginning else
 
     @on(Answered)
     def _answered(self, event: Answered) -> None:
@@ -176,9 +176,7 @@ class Talk:
             with DebugConsole(self._core, self._settings) as console:
                 self._console = console
                 words = ", ".join(name.split()[0] for name, _ in console.commands)
-                self._tell(
-                    [f"ours: {words}; php-why leads through the crash. Everything else goes to GDB."], look.DIM
-                )
+                self._tell([_HELLO.format(words)], look.DIM)
                 while (line := self._lines.get()) is not None:
                     self._tell(console.ask(line))
         except TriageError as error:

@@ -22,12 +22,14 @@ class Exporting(Place):
     """A screen that can be written into a file. Secrets are hidden in it as they are on screen."""
 
     def export(self) -> Export | None:
-        """What is on screen; None while there is nothing."""
+        """What is on screen; None while there is nothing. Called in a thread: it may read the store."""
         raise NotImplementedError
 
     def action_export(self) -> None:
         """Ask in which form, and for the file."""
-        view = self.export()
+        self.read(self.export, self._exported)
+
+    def _exported(self, view: Export | None) -> None:
         if view is None:
             self.triage.say("there is nothing here to write yet")
             return

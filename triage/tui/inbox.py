@@ -242,7 +242,8 @@ class InboxPlace(Deciding, Copying, Comparing, Exporting):
         from triage.report.exports import Export
         from triage.wire import cluster_to_json
 
-        shown = [self._clusters[id_] for id_ in self._order]
+        whole = {cluster.id: cluster for cluster in self.triage.reader.clusters()}  # the list names no crashes
+        shown = [whole[id_] for id_ in self._order if id_ in whole]
         if not shown:
             return None
         return Export(
@@ -327,6 +328,7 @@ class InboxPlace(Deciding, Copying, Comparing, Exporting):
             step = 1 if event.key == "up" else -1
             self._back = min(max(0, self._back + step), len(self._history))
             field.value = self._history[-self._back] if self._back else ""
+            field.cursor_position = len(field.value)
 
     def action_drop_filter(self) -> None:
         """Show all clusters again."""
@@ -343,7 +345,7 @@ def _written(cluster: Cluster) -> Line:
 
 def _loose_cells(count: int) -> tuple[Text, ...]:
     nothing = Text("")
-    what = Text(f"{plural(count, 'crash')} without a usable stack, in no cluster", style=look.DIM)
+    what = Text(f"{plural(count, 'crash')} without a usable stack", style=look.DIM)
     return Text("? partial", style=look.DIM), what, Text(str(count)), nothing, nothing, nothing, nothing
 
 

@@ -143,7 +143,7 @@ class Place(Screen[None]):
         if isinstance(self.focused, Rows | VerticalScroll):
             return self.focused
         for widget in self.query("Rows, VerticalScroll"):
-            if isinstance(widget, Rows | VerticalScroll) and _visible(widget):
+            if isinstance(widget, Rows | VerticalScroll) and visible(widget):
                 return widget
         return None
 
@@ -176,5 +176,6 @@ class Place(Screen[None]):
         self.triage.action_command_palette()
 
 
-def _visible(widget: Widget) -> bool:
+def visible(widget: Widget) -> bool:
+    """Whether neither it nor what it stands in is hidden."""
     return all(node.display for node in widget.ancestors_with_self if isinstance(node, Widget))

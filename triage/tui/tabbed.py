@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from triage.report.lines import Line
 from triage.tui import look
-from triage.tui.place import Place
+from triage.tui.place import Place, visible
 from triage.tui.rows import Rows
 from triage.tui.tabs import Tab, TabBar
 
@@ -45,12 +45,15 @@ class Tabbed(Place):
         super().__init__()
         self._view: Any = None
         self._shown: list[Tab[Any]] = []
+        self._wanted = 0
         self.tab: str = self.TABS[0].name
 
     def show_tabs(self, view: Any) -> None:
         """Make the tabs of what was read; the open one stays open if it still exists."""
         self._view = view
         self._shown = [tab for tab in self.TABS if tab.exists(view)]
+        if 0 < self._wanted <= len(self._shown):
+            self.tab, self._wanted = self._shown[self._wanted - 1].name, 0
         if self.tab not in [tab.name for tab in self._shown]:
             self.tab = self._shown[0].name
         self._draw()
@@ -66,7 +69,9 @@ class Tabbed(Place):
         self.focus_body()
 
     def focus_body(self) -> None:
-        """Put the keys where the tab's content is."""
+        """Put the keys where the tab's content is; not while somebody types into a field."""
+        if isinstance(self.focused, Input) and visible(self.focused):
+            return
         for widget in self.query(".body"):
             if widget.display:
                 target = widget if widget.can_focus else next(iter(widget.query(Rows)), None)
@@ -75,7 +80,8 @@ class Tabbed(Place):
                 return
 
     def action_tab(self, number: int) -> None:
-        """Open a tab by its number, from 1."""
+        """Open a tab by its number, from 1; what is pressed before there are tabs is kept until then."""
+        self._wanted = number if not self._shown else 0
         if 0 < number <= len(self._shown):
             self.tab = self._shown[number - 1].name
             self.query_one(Paper).scroll_home(animate=False)
