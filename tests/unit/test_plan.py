@@ -62,5 +62,5 @@ def test_what_to_set_otherwise() -> None:
     asked = [("option", "opcache.jit", "tracing"), ("option", "a", "1"), ("option", "b", ""), ("option", "m", "256M"),
              ("extension", "apcu", "5.1")]  # fmt: skip
     assert [otherwise(Attribute(*one)) for one in asked] == [
-        "opcache.jit=disable", "a=0", "b=1", "m back to PHP's default (take its line out)", "extension apcu off",
+        "opcache.jit=disable", "a=0", "b=1", "m back to its default (take its line out)", "extension apcu off",
     ]  # fmt: skip

@@ -9,6 +9,7 @@ import click
 from triage.cli.common import Chosen, options, print_json
 from triage.cli.show import paint
 from triage.explain import Part
+from triage.insight.correlate import answers
 from triage.insight.page import parts
 from triage.insight.why import Why, investigate
 from triage.report.explain_text import part_lines
@@ -61,6 +62,11 @@ def _to_json(why: Why, told: tuple[Part, ...]) -> dict[str, object]:
                 "difference": list(candidate.gap),
             }
             for candidate in why.setup.found.said
+        ],
+        "answers": [
+            {"conditions": answer.first.size, "belief": answer.belief, "more": answer.more,
+             "candidates": [why.setup.found.said.index(one) for one in answer.candidates]}
+            for answer in answers(why.setup.found.said)
         ],
         "onset": asdict(why.changed.onset) if why.changed and why.changed.onset else None,
         "suspects": [

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 
 from triage import clock
 from triage.explain import Part, Statement
+from triage.insight.answered import answered
 from triage.insight.changes.ranking import in_words
-from triage.insight.correlate import Attribute, Candidate
+from triage.insight.correlate import Attribute
 from triage.insight.told import known, plan
 from triage.insight.why import Changed, Moment, Setup, Why
-from triage.insight.words import each, folded, rule, rule_text
+from triage.insight.words import each, folded, rule_text, small
 from triage.model import Confidence
 from triage.text import clean, plural
 
@@ -44,13 +45,7 @@ def _setup(why: Why) -> Iterator[Statement]:
     if not found.said:
         yield _silent(setup)
         return
-    for rank, candidate in enumerate(found.said[:3]):
-        yield _candidate(candidate, setup, rank)
-    if len(found.said) > 1:
-        yield Statement(
-            "Which of these it is the numbers do not prove; only an experiment does: see the plan below.",
-            tuple(f"{rule_text(one)}: belief {one.belief:.0%}" for one in found.said[:3]),
-        )
+    yield from answered(setup)
     if found.explained:
         names = "; ".join(_group(group) for group in found.explained[:6])
         yield Statement(
@@ -91,42 +86,6 @@ def _others(setup: Setup) -> str:
     return "configurations of healthy workers" if setup.against == "healthy" else "configurations of other crashes"
 
 
-def _candidate(one: Candidate, setup: Setup, rank: int) -> Statement:
-    whom = "of workers" if setup.against == "healthy" else "of the configurations of other crashes"
-    text = f"{rule_text(one)}: {one.hits}/{one.cases} crashes, {one.workers / max(1, one.all_workers):.0%} {whom}."
-    tied = _tied(one)
-    if tied:
-        text += f" {tied}"
-    low, high = one.gap[1:]
-    return Statement(
-        text if rank == 0 else f"Or: {text}",
-        (
-            f"the shares differ by {one.gap[0]:.0%} (95 %: {low:.0%} to {high:.0%}); Fisher's exact p "
-            f"{_small(one.p)}, "
-            f"corrected for all that was tried {_small(one.q)}",
-            f"of all candidates and chance, {one.belief:.0%} of the belief is on this one",
-        ),
-        Confidence.LIKELY if rank == 0 and one.belief >= 0.5 else Confidence.GUESS,
-    )
-
-
-def _small(p: float) -> str:
-    return f"{p:.2g}" if p >= 1e-4 else "below 0.0001"
-
-
-def _tied(one: Candidate) -> str:
-    """What cannot be told apart, and how it could be."""
-    groups = [group for group in one.alternatives[0] if len(folded(group)) > 1]
-    said = ""
-    if groups:
-        also = ", ".join(folded(groups[0])[1:6])
-        said = f"Always set together with it here: {also}. Change one of them on one server to tell them apart."
-    if len(one.alternatives) > 1:
-        others = "; ".join(rule(one) for one in one.alternatives[1:3])
-        said += (" " if said else "") + f"The same processes have: {others}."
-    return said
-
-
 def _group(group: frozenset[Attribute]) -> str:
     names = folded(group)
     return names[0] + (f" (and {len(names) - 1} more set with it)" if len(names) > 1 else "")
@@ -140,7 +99,7 @@ def _places(why: Why) -> Iterator[Statement]:
                 f"By place: {rule_text(one)} has {one.hits} of {one.cases} crashes and "
                 f"{one.workers / max(1, one.all_workers):.0%} of all that is compared. A place is no cause: see what "
                 "is special there.",
-                (f"Fisher's exact p {_small(one.p)}, corrected {_small(one.q)}",),
+                (f"Fisher's exact p {small(one.p)}, corrected {small(one.q)}",),
                 Confidence.LIKELY,
             )
 
@@ -156,7 +115,7 @@ def _moments(moments: Iterable[Moment]) -> Iterator[Statement]:
                 yield Statement(
                     f"By {name}: {value} has {one.hits} of {one.cases} crashes, and "
                     f"{one.workers / max(1, one.all_workers):.0%} of the others.",
-                    (f"Fisher's exact p {_small(one.p)}, corrected {_small(one.q)}",),
+                    (f"Fisher's exact p {small(one.p)}, corrected {small(one.q)}",),
                     Confidence.LIKELY,
                 )
 
@@ -188,7 +147,17 @@ def _changed(why: Why) -> Iterator[Statement]:
              f"{changed.known} known changes can have reached this process",),
             commands=back.commands,
         )  # fmt: skip
-    yield Statement(
+    yield _none(changed)
+
+
+def _none(changed: Changed) -> Statement:
+    if not changed.reaching:
+        return Statement(
+            "No change is known here that can have reached this process. Tell of deploys with `triage event add`, "
+            "run `triage why` where the crashes were, and let cron run `triage baseline`: it sees settings change.",
+            (f"{plural(changed.known, 'known change')} in all",),
+        )
+    return Statement(
         f"That it was none of the {changed.reaching} changes known here: {in_words(changed.ranking.none)}.",
         (f"{changed.ranking.none:.0%} of the belief",),
     )

@@ -6,11 +6,11 @@ twentieth? Each crash-free hour speaks for the second, each crash there for the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
-from triage.insight.correlate import Attribute, Candidate
+from triage.insight.correlate import Attribute
 from triage.insight.narrow.values import words
 from triage.model import Change, Crash, Snapshot
 
@@ -18,6 +18,9 @@ _LEFT = 0.05
 _DECIDED = log(19)
 _DAY = 86_400.0
 KIND = "experiment"
+
+Place = tuple[str, str | None]
+"""A host and a pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,7 @@ class Load:
 class Trial:
     """One group of workers set otherwise. `change` is what to set there (`opcache.jit=disable`), empty: nothing.
 
-    `days` and `requests` without a crash prove that it helps, at the group's `share` of the load.
+    `days` and `requests` without a crash prove that it helps, at the group's share of the crashes and of the load.
     """
 
     host: str | None
@@ -46,6 +49,7 @@ class Trial:
     change: str
     days: float
     requests: float | None
+    share: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,19 +84,25 @@ def load(crashes_a_day: float, snapshots: Sequence[Snapshot]) -> Load:
     return Load(crashes=crashes_a_day, workers=workers, requests=rate)
 
 
-def trials(candidate: Candidate, affected: Sequence[Snapshot], rate: Load) -> Iterator[Trial]:
-    """A group for each condition set back, as far as there are groups, and one left as it is."""
-    groups = sorted(affected, key=lambda one: (-one.workers, one.host, one.pool or ""))
-    attributes = [_foremost(group) for group in candidate.alternatives[0]]
-    for attribute, group in zip(attributes, groups, strict=False):
-        if len(groups) > len(attributes) or len(groups) == 1:
-            share = group.workers / max(1, rate.workers)
-        else:
-            share = group.workers / max(1, sum(one.workers for one in groups))
-        days = needed(rate.crashes * share)
-        requests = rate.requests * share * days if rate.requests is not None else None
-        yield Trial(host=group.host, pool=group.pool, workers=group.workers, attribute=attribute,
-                    change=otherwise(attribute), days=days, requests=requests)  # fmt: skip
+def trials(
+    conditions: Sequence[frozenset[Attribute]], affected: Sequence[Snapshot], rate: Load, fell: Mapping[Place, int]
+) -> Iterator[Trial]:
+    """A group of workers for each condition set back: those that crashed most. `fell`: crashes of each place.
+
+    Where there is none to spare for a condition it has to wait.
+    """
+    seen = {
+        (one.host, one.pool): fell.get((one.host, one.pool), 0) + fell.get((one.host, None), 0) for one in affected
+    }
+    groups = sorted(affected, key=lambda one: (-seen[one.host, one.pool], -one.workers, one.host, one.pool or ""))
+    whole, workers = sum(seen.values()), max(1, rate.workers)
+    for group, part in zip(conditions, groups, strict=False):
+        # With no crash seen there, half a one may have been due.
+        share = max(0.5, seen[part.host, part.pool]) / whole if whole else part.workers / workers
+        attribute, days = _foremost(group), needed(rate.crashes * share)
+        requests = rate.requests * part.workers / workers * days if rate.requests is not None else None
+        yield Trial(host=part.host, pool=part.pool, workers=part.workers, attribute=attribute,
+                    change=otherwise(attribute), days=days, requests=requests, share=share)  # fmt: skip
 
 
 def _foremost(group: frozenset[Attribute]) -> Attribute:
@@ -113,7 +123,7 @@ def otherwise(attribute: Attribute) -> str:
         return f"{attribute.name}=0"
     if attribute.value.lower() in ("", "0", "off"):
         return f"{attribute.name}=1"
-    return f"{attribute.name} back to PHP's default (take its line out)"
+    return f"{attribute.name} back to its default (take its line out)"
 
 
 def progress(change: Change, crashes: Sequence[Crash], before: float, share: float, now: float) -> Progress:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from triage import clock
 from triage.explain import Statement
 from triage.explain.service import Service, service
+from triage.insight.correlate import answers
 from triage.insight.known.lookup import Known
 from triage.insight.known.trace import Match
-from triage.insight.plan import KIND, Progress, Trial
+from triage.insight.plan import KIND, Progress, Trial, needed
 from triage.insight.why import Why
-from triage.insight.words import rule_text
+from triage.insight.words import rule, rule_text
 from triage.model import Confidence
 from triage.text import clean, plural
 
+_LONG = 7.0
+"""Days."""
 _SAID = {
     "helps": "It helps: this is decided (20 to 1).",
     "no help": "It does not help: set it back.",
@@ -95,12 +99,7 @@ def plan(why: Why) -> Iterator[Statement]:
     said = why.setup.found.said
     for trial in why.trials:
         yield _trial(why, trial)
-    if len(why.trials) > 1:
-        yield Statement(
-            "Leave the other servers as they are: they are the comparison. Both conditions are needed if each "
-            "change by itself ends the crashes where it was made.",
-            (f"candidate: {rule_text(said[0])}",),
-        )
+    yield from _after(why)
     if said or why.setup.found.ranked:
         yield Statement(
             "Where a script or request is known that crashes: on a test machine, the smallest set of settings.",
@@ -109,10 +108,41 @@ def plan(why: Why) -> Iterator[Statement]:
         )
 
 
+def _after(why: Why) -> Iterator[Statement]:
+    """What the experiments tell, where there are several or where they leave something open."""
+    if not why.trials:
+        return
+    answer = answers(why.setup.found.said)[0]
+    if len(why.trials) > 1:
+        yield Statement(
+            "Leave the other servers as they are: they are the comparison. Both conditions are needed if each "
+            "change by itself ends the crashes where it was made.",
+            (f"candidate: {rule_text(answer.first)}",),
+        )
+    if answer.common and len(answer.common) < answer.first.size:
+        yield Statement(
+            f"If that ends the crashes it is the way out, and what else it takes can stay open: "
+            f"{len(answer.rules)} rules have {rule(answer.common)} in common, and differ in the rest.",
+            tuple(rule(one) for one in answer.rules[:8]),
+        )
+
+
+def _sooner(why: Why, trial: Trial) -> str:
+    """How long it takes where half of the crashes fall, where one group of workers takes too long."""
+    if why.rate is None or trial.days <= _LONG:
+        return ""
+    return f" Set so on half of all workers that have it, it takes {_time(needed(why.rate.crashes / 2))}."
+
+
+def _rounded(number: float) -> str:
+    """Two digits: `5,800,000`."""
+    return f"{float(f'{number:.2g}'):,.0f}"
+
+
 def _trial(why: Why, trial: Trial) -> Statement:
     where = " ".join(part for part in (f"On {trial.host}" if trial.host else "On one server",
                                        f"in pool {trial.pool}" if trial.pool else "") if part)  # fmt: skip
-    requests = f", about {trial.requests:,.0f} requests," if trial.requests is not None else ""
+    requests = f", about {_rounded(trial.requests)} requests," if trial.requests is not None else ""
     commands: tuple[str, ...] = ()
     undo: tuple[str, ...] = ()
     if why.crash is not None and trial.attribute is not None:
@@ -123,14 +153,16 @@ def _trial(why: Why, trial: Trial) -> Statement:
             commands, undo = _in_pool(trial, setup)
         elif trial.attribute.family == "option" and "=" in trial.change:
             commands, undo = setup.setting(trial.change)
-    place = (f" --host {trial.host}" if trial.host else "") + (f" --pool {trial.pool}" if trial.pool else "")
-    note = f"triage event add '{clean(trial.change)}' --kind {KIND}{place}   # then this page shows how it stands"
+    places = (("host", trial.host), ("pool", trial.pool))
+    place = "".join(f" --{name} {shlex.quote(clean(value))}" for name, value in places if value)
+    kept = shlex.quote(clean(trial.change))
+    note = f"triage event add {kept} --kind {KIND}{place}   # then this page shows how it stands"
     often = f"{why.rate.crashes:.1f} a day" if why.rate is not None else "few"
     return Statement(
         f"{where}, set {clean(trial.change)}. {_time(trial.days)}{requests} without a crash there prove that it "
-        "helps (20 to 1).",
-        (f"{often} now on all {why.rate.workers if why.rate else 0} workers that can crash; {trial.workers} of them "
-         "are there; Wald's sequential test of the old rate against a twentieth of it",),
+        f"helps (20 to 1).{_sooner(why, trial)}",
+        (f"{often} now on all {why.rate.workers if why.rate else 0} workers that have it; the {trial.workers} there "
+         f"had {trial.share:.0%} of the crashes; Wald's sequential test of the old rate against a twentieth of it",),
         commands=(*commands, note), undo=undo,
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,7 +15,7 @@ from triage.insight.changes.packages import narrowed, owners
 from triage.insight.changes.ranking import Ranking, Suspect, rank
 from triage.insight.changes.revert import Revert, revert
 from triage.insight.changes.scan import between, scan
-from triage.insight.correlate import Candidate, Comparison, Unit, compare
+from triage.insight.correlate import Answer, Candidate, Comparison, Rule, Unit, answers, compare
 from triage.insight.correlate.units import CONFIGURATION, MOMENTS, PLACES, moments_of, of_crash, of_snapshot, only
 from triage.insight.known.lookup import Known, look_up
 from triage.insight.plan import KIND, Load, Progress, Trial, load, progress, there, trials
@@ -29,11 +30,14 @@ _BELIEVED = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """The comparison of settings, and with whom: `healthy` workers, or `crashes` of other kinds, or nobody."""
+    """The comparison of settings, and with whom: `healthy` workers, or `crashes` of other kinds, or nobody.
+
+    `places` names each of the healthy, in the order of the comparison's masks.
+    """
 
     found: Comparison
     against: str
-    hosts: int
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ def investigate(store: Store, cluster: Cluster) -> Why:
     changed = _changed(store, cluster, own, snapshots)
     setup = _setup(units, elsewhere, snapshots)
     said, a_day = setup.found.said, _a_day(cluster, changed)
+    answer = answers(said)[0] if said else None
     affected = [one for one in snapshots if said and _has(one, said[0])]
     rate = load(a_day, affected) if a_day and affected else None
     return Why(
@@ -103,7 +108,7 @@ def investigate(store: Store, cluster: Cluster) -> Why:
         incident=_incident(store, cluster, changed),
         unread=len(own) - len(units),
         known=look_up(store, cluster, own),
-        trials=tuple(trials(said[0], affected, rate)) if said and rate is not None else (),
+        trials=tuple(trials(_to_try(answer), affected, rate, _fell(own))) if answer and rate is not None else (),
         rate=rate,
         progress=tuple(_progress(store, own, snapshots, a_day)),
     )
@@ -117,6 +122,17 @@ def _a_day(cluster: Cluster, changed: Changed | None) -> float | None:
         return None
     days = (cluster.last_seen - cluster.first_seen).total_seconds() / 86_400
     return (cluster.count - 1) / days if days > 0 else None
+
+
+def _to_try(answer: Answer) -> Rule:
+    """The conditions to set back: what all that cannot be told apart has, else those of the best."""
+    return answer.common or answer.first.alternatives[0]
+
+
+def _fell(own: Sequence[Crash]) -> Counter[tuple[str, str | None]]:
+    """How many crashes each host's pools had."""
+    workers = ((crash.host, crash.runtime.worker) for crash in own if crash.host and crash.runtime is not None)
+    return Counter((host or "", worker.pool if worker is not None else None) for host, worker in workers)
 
 
 def _has(snapshot: Snapshot, candidate: Candidate) -> bool:
@@ -150,10 +166,14 @@ def _setup(units: Sequence[Unit], elsewhere: Sequence[Unit], snapshots: Sequence
     cases = [only(unit, CONFIGURATION) for unit in units]
     if snapshots:
         controls = [only(of_snapshot(snapshot), CONFIGURATION) for snapshot in snapshots]
-        return Setup(found=compare(cases, controls), against="healthy", hosts=len({one.host for one in snapshots}))
+        return Setup(found=compare(cases, controls), against="healthy", places=tuple(map(_place, snapshots)))
     distinct = {unit.configuration: only(unit, CONFIGURATION) for unit in elsewhere}
     against = "crashes" if distinct else "nobody"
-    return Setup(found=compare(cases, list(distinct.values())), against=against, hosts=0)
+    return Setup(found=compare(cases, list(distinct.values())), against=against)
+
+
+def _place(snapshot: Snapshot) -> str:
+    return f"pool {snapshot.pool} on {snapshot.host}" if snapshot.pool else snapshot.host
 
 
 def _places(units: Sequence[Unit], elsewhere: Sequence[Unit], snapshots: Sequence[Snapshot]) -> Comparison:

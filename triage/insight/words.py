@@ -37,3 +37,8 @@ def _belongs(one: Attribute, loaded: set[str]) -> bool:
 def each(attributes: Iterable[Attribute]) -> list[str]:
     """Each attribute in words, settings first."""
     return [clean(one.text, limit=90) for one in sorted(attributes, key=lambda one: (_ORDER.get(one.family, 9), one))]
+
+
+def small(p: float) -> str:
+    """A probability with two digits; what is below 0.0001 only as such."""
+    return f"{p:.2g}" if p >= 1e-4 else "below 0.0001"

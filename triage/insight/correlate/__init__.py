@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from triage.insight.correlate.answers import Answer, answers, common
 from triage.insight.correlate.attributes import Attribute, Unit
-from triage.insight.correlate.compare import Candidate, Comparison, compare
+from triage.insight.correlate.compare import Candidate, Comparison, Rule, compare
 
-__all__ = ["Attribute", "Candidate", "Comparison", "Unit", "compare"]
+__all__ = ["Answer", "Attribute", "Candidate", "Comparison", "Rule", "Unit", "answers", "common", "compare"]

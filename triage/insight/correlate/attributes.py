@@ -49,4 +49,5 @@ def masks(cases: Iterable[Unit], controls: Iterable[Unit]) -> dict[Attribute, Ma
         for at, unit in enumerate(units):
             for attribute in unit.attributes:
                 side[attribute] = side.get(attribute, 0) | 1 << at
-    return {one: Masks(sides[0].get(one, 0), sides[1].get(one, 0)) for one in sides[0].keys() | sides[1].keys()}
+    # In an order of their own: a set's differs from run to run, and with it which of two equals would come first.
+    return {one: Masks(sides[0].get(one, 0), sides[1].get(one, 0)) for one in sorted({*sides[0], *sides[1]})}

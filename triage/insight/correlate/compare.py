@@ -17,6 +17,8 @@ _SURE = 0.05
 _ODDS = 3.0
 """Log of how much better a candidate must be than chance before it is said: 20 to 1."""
 _SHOWN = 12
+_OF_SIZE = 6
+"""Kept of each number of conditions, however far down: whether the best of them stands alone is asked."""
 
 Rule = tuple[frozenset[Attribute], ...]
 """All of these, each as a set of attributes that are always there together."""
@@ -151,7 +153,8 @@ def _candidates(
     corrected = _by_size(extents, values)
     whole = log_add([0.0, *(extent.weight for extent in extents)])
     found = []
-    for extent, p, q in list(zip(extents, values, corrected, strict=True))[:_SHOWN]:
+    for at in _kept(extents):
+        extent, p, q = extents[at], values[at], corrected[at]
         hits, workers = extent.masks.cases.bit_count(), side.count(extent.masks.controls)
         found.append(
             Candidate(
@@ -168,6 +171,14 @@ def _candidates(
             )
         )
     return tuple(found)
+
+
+def _kept(extents: Sequence[Extent]) -> list[int]:
+    """The places of the best in the ranking, and of the best of each size."""
+    kept = set(range(min(_SHOWN, len(extents))))
+    for size in (1, 2, 3):
+        kept.update([at for at, extent in enumerate(extents) if len(extent.rules[0]) == size][:_OF_SIZE])
+    return sorted(kept)
 
 
 def _by_size(extents: Sequence[Extent], values: Sequence[float]) -> list[float]:

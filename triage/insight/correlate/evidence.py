@@ -17,8 +17,10 @@ from triage.insight.statistics import log_add
 
 # How sharply configurations differ in crashes for reasons of their own: wildly, much, little, hardly.
 _CONCENTRATIONS = (0.3, 2.0, 20.0, 400.0)
-_INSIDE, _OUTSIDE = 9.0, 1.0
-"""Beta prior of the share of a cluster's crashes that its cause explains: 90 % on average."""
+_INSIDE, _OUTSIDE = 18.0, 2.0
+"""Beta prior of the share of a cluster's crashes that its cause explains: 90 % on average, mostly 75 to 98 %."""
+_RARE = 2.0
+"""Beta(1, 3) prior of the share of workers that have the cause, a quarter on average: most run what is tested."""
 
 
 class Evidence:
@@ -59,9 +61,9 @@ class Evidence:
                 prior + lgamma(whole + self._total) - lgamma(whole)
                 + lgamma(inside) - lgamma(inside + hits) + lgamma(outside) - lgamma(outside + missed)
             )  # fmt: skip
-        return split + log_add(terms) - self._null
+        return split + log_add(terms) - self._null + log(1 + _RARE) + _RARE * log(1 - share)
 
 
-def price(attributes: int, size: int, shares: Sequence[float] = (0.65, 0.31, 0.04)) -> float:
+def price(attributes: int, size: int, shares: Sequence[float] = (0.75, 0.22, 0.03)) -> float:
     """The log prior of one rule of `size` conditions among `attributes`: the more there are, the less each."""
     return log(shares[size - 1]) - sum(log((attributes - at) / (at + 1)) for at in range(size))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import log
 from typing import TypeVar
 
 from triage.insight.correlate.attributes import Masks
@@ -21,6 +22,8 @@ _SUPPORT = 0.55
 """A cause that a cluster's crashes mostly lack is none of this cluster."""
 _BEAM = 60
 """Pairs that are tried with a third condition: the best, and those of the best single ones."""
+TIED = log(3)
+"""Evidence below 3 to 1 is "not worth more than a bare mention" (Jeffreys 1961; Kass and Raftery 1995)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,14 @@ class Extent:
     rules: tuple[tuple[int, ...], ...]
     weight: float
     """Log posterior weight, relative to "nothing of this has to do with it" before any prior for that."""
+
+    @property
+    def place(self) -> float:
+        """What it is ranked by, highest first: the simpler comes first unless it is 3 times less likely.
+
+        It is the cheaper experiment, and mostly one of the conditions of the other.
+        """
+        return self.weight - TIED * (len(self.rules[0]) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +101,7 @@ class Search:
             weight = self._weight(rule, masks)
             found.setdefault(masks, []).append((weight, rule))
         extents = [_extent(masks, rules) for masks, rules in found.items()]
-        return sorted(extents, key=lambda extent: -extent.weight)
+        return sorted(extents, key=lambda extent: -extent.place)
 
     def _pairs(self) -> Iterator[tuple[tuple[int, ...], Masks]]:
         for (one, (first, _)), (two, (second, _)) in combinations(enumerate(self._grouped), 2):
