@@ -12,7 +12,11 @@ import pytest
 from tests.fuzz.run import Tally, attempt, ring, table
 from tests.fuzz.targets import TARGETS, Target
 
-_TURNS = {"core": 150, "notes": 300, "stack": 300, "mi": 800, "apport": 300, "query": 500, "text": 30}
+_TURNS = {
+    "core": 150, "notes": 300, "stack": 300, "heap": 100, "python": 100, "perl": 100, "elf": 60, "dwarf": 60,
+    "origin": 200, "mi": 800, "apport": 300, "kernel": 300, "query": 500, "text": 30,
+}  # fmt: skip
+_BROKE_ONCE = ("perl:40000719002", "dwarf:1000001000", "dwarf:1000196000", "kernel:3000052002")
 
 
 @pytest.fixture
@@ -34,7 +38,18 @@ def test_a_short_run_finds_nothing(name: str, tmp_path: Path) -> None:
     assert (tally.failures, tally.lost) == ([], 0)
     assert tally.inputs == _TURNS[name]
     assert tally.slowest < 5
-    assert len(tally.outcomes) > 1 or name == "text"  # it met good and bad ones
+    assert len(tally.outcomes) > 1 or name in ("text", "perl", "python")  # it met good and bad ones
+
+
+@pytest.mark.usefixtures("_alarm")
+@pytest.mark.parametrize("name", _BROKE_ONCE)
+def test_what_once_broke_something_does_not(name: str, tmp_path: Path) -> None:
+    kind, _, number = name.partition(":")
+    target, tally = TARGETS[kind](tmp_path), Tally()
+    attempt(target, int(number), tally)
+    target.close()
+    assert tally.failures == []
+    assert tally.slowest < 3
 
 
 class Faulty(Target):

@@ -30,8 +30,9 @@ def parse(path: Path | str, *, relocations: bool) -> lief.ELF.Binary | None:
 def exported(path: Path) -> list[tuple[str, int, int, int]]:
     """`(name, ELF type, address, size)` of what a file without section headers exports: its dynamic segment tells."""
     binary = parse(path, relocations=False)
+    # A type that LIEF has no name for comes as a bare number.
     return [
-        (symbol.name, symbol.type.value, symbol.value, symbol.size)
+        (symbol.name, int(getattr(symbol.type, "value", symbol.type)), symbol.value, symbol.size)
         for symbol in (binary.symbols if binary is not None else ())
         if symbol.shndx != 0 and symbol.value and isinstance(symbol.name, str)
     ]

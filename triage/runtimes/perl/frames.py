@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import islice, zip_longest
 
 from triage.model import Role, ScriptFrame
 from triage.runtimes.perl.values import Values
@@ -18,6 +18,7 @@ KIND = "perl"
 _EVAL = "(eval)"
 _TYPE_MASK = 0xF
 _MOST_CONTEXTS = 1 << 24
+_BLOCK = 64
 _MOST_OPS = 20_000
 _KIDS = 4  # OPf_KIDS of op.h
 _OP_TYPE, _MORE_SIBLINGS = 0x1FF, 1 << 14  # bit fields of BASEOP in op.h, in the two bytes before op_flags
@@ -83,7 +84,7 @@ class StackReader:
                 self._warnings.append("the Perl stack loops back; cut there")
                 return
             seen.add(stack)
-            for context in self._on(stack, size):
+            for context in self._on(stack, size, limit):
                 if given >= limit:
                     self._warnings.append(f"more than {limit} Perl frames; the outermost are left out")
                     return
@@ -91,7 +92,7 @@ class StackReader:
                 yield context
             stack = values.pointer(stack, "stackinfo", "prev")
 
-    def _on(self, stack: int, size: int) -> Iterator[_Context]:
+    def _on(self, stack: int, size: int, limit: int) -> Iterator[_Context]:
         """The contexts of one stack that are frames, innermost first."""
         values = self._values
         first = values.field(stack, "stackinfo", "contexts")
@@ -100,18 +101,29 @@ class StackReader:
             self._warnings.append("a part of the Perl stack is not readable; its frames are lost")
             return
         outer = values.pointer(stack, "stackinfo", "prev") is not None
-        wanted = [number for number in range(last, -1, -1) if self._is_frame(first + number * size, number)]
+        wanted = list(islice(self._numbers(first, size, last), limit + 2))
         for number, following in zip_longest(wanted, wanted[1:]):
             address = first + number * size
             bottom = outer and following is None
             yield _Context(address, self._kind(address), bottom, following == 0 and self._kind(first) == self._null)
 
-    def _is_frame(self, address: int, number: int) -> bool:
-        found = self._kind(address)
-        # A stack's first context is empty on the main stack; on another it is the block that `sort` runs.
-        return found in (self._sub, self._format, self._eval) or (
-            found == self._null and number == 0 and bool(self._values.field(address, "context", "oldcop"))
-        )
+    def _numbers(self, first: int, size: int, last: int) -> Iterator[int]:
+        """The numbers of the contexts that are frames, innermost first.
+
+        Read by the block: a damaged `last` may claim millions, and most of what it claims is not there then.
+        """
+        place = self._values.layout.offset("context", "type")
+        calls = {self._sub, self._format, self._eval}
+        for end in range(last + 1, 0, -_BLOCK):
+            start = max(0, end - _BLOCK)
+            kinds = (self._values.memory.read(first + start * size, (end - start) * size) or b"")[place::size]
+            for number in range(start + len(kinds) - 1, start - 1, -1):
+                if kinds[number - start] & _TYPE_MASK in calls or (number == 0 and self._is_sort(first)):
+                    yield number
+
+    def _is_sort(self, address: int) -> bool:
+        """A stack's first context is empty on the main stack; on another it is the block that `sort` runs."""
+        return self._kind(address) == self._null and bool(self._values.field(address, "context", "oldcop"))
 
     def _kind(self, address: int) -> int | None:
         kind = self._values.field(address, "context", "type")
