@@ -198,7 +198,8 @@ def _outcomes(
     inputs: Sequence[_Input], store: Store, job: Job, spread: Spread
 ) -> Generator[tuple[_Input, Done | None], None, None]:
     """Each input with what became of it; `None` for one that is known from before."""
-    known = {entry for entry in inputs if entry.stamp is not None and store.seen(str(entry.path), entry.stamp)}
+    done = store.done((str(entry.path), entry.stamp) for entry in inputs if entry.stamp is not None)
+    known = {entry for entry in inputs if entry.stamp is not None and str(entry.path) in done}
     new = [entry.path for entry in inputs if entry not in known]
     with ExitStack() as stack:
         results = _results(stack, new, job, spread)

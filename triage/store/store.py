@@ -47,12 +47,14 @@ from triage.store import (
 )
 from triage.store.backend import Backend, Engines, explained
 from triage.store.book import root
+from triage.store.columns import digest
 from triage.store.news import Arrived, Reported
 from triage.store.recent import Recent
 from triage.store.tables import clusters, crashes
 from triage.wire import crash_from_json
 
 _CANDIDATES = 5
+_AT_ONCE = 500  # as many values as every database takes in one statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,18 @@ class Store:
         # The record may name another path, where the same crash was found as well.
         crash = replace(self._crash(row.record, row.id), core=path, cluster=row.cluster)
         return Outcome(core=path, status=Status(row.status), crash=crash)
+
+    def done(self, inputs: Iterable[tuple[str, InputStamp]]) -> set[str]:
+        """The paths of those inputs that `seen` would tell of."""
+        wanted = {digest(path): (path, _stamp_text(stamp)) for path, stamp in inputs}
+        digests, found = list(wanted), set[str]()
+        with self._reading() as connection:
+            for at in range(0, len(digests), _AT_ONCE):
+                for row in connection.execute(reads.done_inputs(digests[at : at + _AT_ONCE])):
+                    path, stamp = wanted[row.digest]
+                    if row.stamp == stamp:
+                        found.add(path)
+        return found
 
     def save(self, outcome: Outcome, stamp: InputStamp | None) -> Outcome:
         """Keep what became of one input; returns it with the crash's cluster set.
