@@ -1,10 +1,11 @@
 """Speed and scale, all in one run on one machine: triage beside a `gdb -batch` loop, eu-stack and pystack.
 
-    .venv/bin/python scripts/bench/scale.py [PART…]      parts: cores growth sparse deep start
+    .venv/bin/python scripts/bench/scale.py [PART…]      parts: cores symbols python growth sparse deep start
 
 Times are processor time (user + system, children included), medians, in milliseconds: wall time on a
 busy machine tells of its neighbours. Cores are made here with this machine's PHP and Python. eu-stack
-and pystack take part when they are on PATH.
+and pystack take part when they are on PATH. `symbols` takes a PHP with its debug information apart:
+TRIAGE_BENCH_PHP names it, and TRIAGE_BENCH_DEBUG the folder that has .build-id/.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from tests.lab.native import python_crash
-from tests.lab.php import CASES, Interpreter, make
+from tests.lab.php import CASES, FIXTURES, Interpreter, make
 from triage.config import Settings
 from triage.corefile import open_core
 from triage.demo.crashes import find_php
@@ -72,10 +73,11 @@ def own(work: Callable[[], object]) -> float:
     return (time.process_time() - before) * 1000
 
 
-def gdb_loop(core: Path, program: str) -> list[str]:
+def gdb_loop(core: Path, program: str, debug: str | None = None) -> list[str]:
     """What people type: backtrace, registers, the instruction."""
     asked = ("-ex", "bt", "-ex", "info registers", "-ex", "x/i $pc")
-    return ["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off", *asked, program, str(core)]
+    folder = ("-iex", f"set debug-file-directory {debug}") if debug else ()
+    return ["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off", *folder, *asked, program, str(core)]
 
 
 def gdbs(pipeline: Pipeline) -> float:
@@ -145,6 +147,52 @@ def php_cores(folder: Path) -> list[Path]:
     ]
 
 
+def shaped(folder: Path, count: int, each: int) -> list[Path]:
+    """Cores of `count` crashes of different stacks, each of several processes."""
+    php = find_php()
+    if php is None:
+        raise SystemExit("no php here")
+    ending = [case for case in CASES if php.version >= case.oldest and not case.endless and "jit" not in case.name]
+    found = []
+    for number in range(each):
+        place = folder / f"process{number}"
+        place.mkdir()
+        found += [make(case, Interpreter(php.version), place).core for case in ending[:count]]
+    return found
+
+
+def part_symbols(folder: Path) -> None:
+    """PHP with full debug information."""
+    program, debug = os.environ.get("TRIAGE_BENCH_PHP"), os.environ.get("TRIAGE_BENCH_DEBUG")
+    if not program or not debug:
+        print("\nsymbols: TRIAGE_BENCH_PHP and TRIAGE_BENCH_DEBUG are not set")
+        return
+    scripts = [case for case in CASES if case.name in NAMES and not case.options]
+    cores = []
+    for case in scripts:
+        run = folder / case.name
+        run.mkdir()
+        argv = (program, "-n", str(FIXTURES / case.script), *case.arguments)
+        process = Process(argv=argv, folder=run, env={"TRIAGE_ORACLE": str(run / "oracle")})
+        cores.append(crash(process, folder / f"{case.name}.core"))
+    print(f"\nOne core of PHP with full debug information (median of {len(cores)})")
+    loop = each(cores, lambda core: command(gdb_loop(core, program, debug))[0])
+    row("gdb -batch, one process a core", loop)
+    whole_triage(cores, loop, Settings(debug_dirs=(Path(debug),)))
+
+
+def whole_triage(cores: Sequence[Path], loop: float, settings: Settings) -> None:
+    """The rows of new and known shapes."""
+    with Pipeline(settings) as pipeline:
+        for core in cores:
+            pipeline.triage(core)
+        new = each(cores * 2, lambda core: new_shape(pipeline, core))
+        row("whole triage, a new shape (GDB asked)", new, loop)
+        for core in cores:
+            pipeline.triage(core)
+        row("whole triage, a known shape", each(cores * 2, lambda core: through(pipeline, core)), loop)
+
+
 def part_cores(folder: Path) -> None:
     cores = php_cores(folder)
     program = shutil.which("php") or "php"
@@ -164,20 +212,13 @@ def part_cores(folder: Path) -> None:
     row("fast lane: identity and native addresses", each(cores, lambda c: native(finder, tables, c, php=False)), loop)
     whole = each(cores, lambda core: native(finder, tables, core, php=True))
     row("fast lane: the same and PHP's stack", whole, loop)
-    with Pipeline(Settings()) as pipeline:
-        for core in cores:
-            pipeline.triage(core)
-        new = each(cores * 2, lambda core: new_shape(pipeline, core))
-        row("whole triage, a new shape (GDB asked)", new, loop)
-        for core in cores:
-            pipeline.triage(core)
-        row("whole triage, a known shape", each(cores * 2, lambda core: through(pipeline, core)), loop)
+    whole_triage(cores, loop, Settings())
     if eu is not None:
         print(f"  eu-stack / native part {eu / alone:.1f}x; eu-stack / fast lane with PHP's stack {eu / whole:.1f}x")
-    python_part(folder)
 
 
-def python_part(folder: Path) -> None:
+def part_python(folder: Path) -> None:
+    """Python's own."""
     core = python_crash(folder)
     program = os.path.realpath(sys.executable)
     print("\nOne core of Python, ms of processor time")
@@ -195,8 +236,8 @@ def python_part(folder: Path) -> None:
 
 
 def part_growth(folder: Path) -> None:
-    cores = php_cores(folder)
-    print(f"\nMany cores ({len(cores)} crashes, {len(set(cores))} stacks), empty store, 2 workers, start-up included")
+    cores = shaped(folder, 20, 3)
+    print(f"\nMany cores (20 shapes, {len(cores)} processes), empty store, 2 workers, start-up included")
     for count in (10, 100, 1000):
         many = folder / f"many{count}"
         many.mkdir()
@@ -263,7 +304,8 @@ def part_start(folder: Path) -> None:
 
 
 PARTS = {
-    "cores": part_cores, "growth": part_growth, "sparse": part_sparse, "deep": part_deep, "start": part_start,
+    "cores": part_cores, "symbols": part_symbols, "python": part_python, "growth": part_growth,
+    "sparse": part_sparse, "deep": part_deep, "start": part_start,
 }  # fmt: skip
 
 

@@ -204,7 +204,8 @@ class _Input(NamedTuple):
 
 def _known(inputs: Sequence[_Input], store: Store) -> set[_Input]:
     """The inputs that were triaged before, just as they are now."""
-    return {entry for entry in inputs if entry.stamp is not None and store.seen(str(entry.path), entry.stamp)}
+    done = store.done((str(entry.path), entry.stamp) for entry in inputs if entry.stamp is not None)
+    return {entry for entry in inputs if entry.stamp is not None and str(entry.path) in done}
 
 
 def _outcomes(

@@ -33,6 +33,15 @@ _LISTED = (
 )
 
 
+def done_inputs(digests: Sequence[str]) -> Rows:
+    """`digest` and `stamp` of those inputs that gave a crash when last tried."""
+    return (
+        select(inputs.c.digest, inputs.c.stamp)
+        .join(crashes, crashes.c.id == inputs.c.crash)
+        .where(inputs.c.digest.in_(digests), inputs.c.status.in_([Status.OK.value, Status.PARTIAL.value]))
+    )
+
+
 def done_input(path: str, stamp: str) -> Rows:
     """`status`, and the crash's `record` and `cluster`, of this very input if it was triaged."""
     return (

@@ -36,6 +36,7 @@ from triage.query import Filter, Query, ordered
 from triage.states import resolve_until
 from triage.store import decisions, news, reads, regroupings, surroundings, twins
 from triage.store.backend import Backend, Engines, explained
+from triage.store.columns import digest
 from triage.store.deployed import crashed_under
 from triage.store.names import cluster_id, crash_id
 from triage.store.news import Arrived, Reported
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 # What groups crashes (`writes`, `regroup`, `resign`, `incidents`) is imported where it is used: whoever only reads
 # (the first screen of the interface) need not wait until it is loaded.
+_AT_ONCE = 500  # as many values as every database takes in one statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,18 @@ class Store:
         # The record may name another path, where the same crash was found as well.
         crash = replace(self._crash(row.record, row.id), core=path, cluster=row.cluster)
         return Outcome(core=path, status=Status(row.status), crash=crash)
+
+    def done(self, inputs: Iterable[tuple[str, InputStamp]]) -> set[str]:
+        """The paths of those inputs that `seen` would tell of."""
+        wanted = {digest(path): (path, _stamp_text(stamp)) for path, stamp in inputs}
+        digests, found = list(wanted), set[str]()
+        with self._reading() as connection:
+            for at in range(0, len(digests), _AT_ONCE):
+                for row in connection.execute(reads.done_inputs(digests[at : at + _AT_ONCE])):
+                    path, stamp = wanted[row.digest]
+                    if row.stamp == stamp:
+                        found.add(path)
+        return found
 
     def save(self, outcome: Outcome, stamp: InputStamp | None) -> Outcome:
         """Keep what became of one input; returns it with the crash's cluster set.

@@ -12,7 +12,7 @@ from triage.model import HeapCheck, HeapPlace, Hook, Opcache, Role, Runtime, Scr
 from triage.runtimes.php import facts, ini, modules, variables
 from triage.runtimes.php.builds import Builds, builds_of
 from triage.runtimes.php.callbacks import Callbacks
-from triage.runtimes.php.census import KnownNames, Process
+from triage.runtimes.php.census import KnownNames
 from triage.runtimes.php.defaults import KnownDefaults
 from triage.runtimes.php.fibers import FoundFiber, fibers, stacks
 from triage.runtimes.php.fpm import worker
@@ -37,6 +37,7 @@ from triage.runtimes.php.naming import constant_expression
 from triage.runtimes.php.opcache import SHARED, KnownPlace, opcache, shared_regions
 from triage.runtimes.php.panic import last_words
 from triage.runtimes.php.reader import Reader
+from triage.runtimes.php.records import Process
 from triage.runtimes.php.roots.loop import loop_start
 from triage.runtimes.php.unwind import unwinding
 from triage.runtimes.php.vmstack import Page, VmStack
