@@ -55,6 +55,7 @@ CLUSTERS = 300
 LOOSE_SHARE = 50  # one crash in so many is in no cluster
 SAMPLE = "ffffffffffffffff"
 SIZE = (120, 36)
+_COLLECTED = 25  # keys in a row, between two moments of rest
 LIMIT = 100.0  # ms a key may take
 START_LIMIT = 1000.0
 START = datetime(2025, 11, 24, tzinfo=UTC)
@@ -211,6 +212,7 @@ class Keys:
         self._app, self._pilot = app, pilot
         self.screen = Screen(app, pilot)
         self.taken: list[Taken] = []
+        self._presses = 0
 
     async def go(self, *keys: str) -> None:
         """Press without taking the time, and wait for everything."""
@@ -221,6 +223,7 @@ class Keys:
 
     async def measure(self, place: str, key: str, does: str) -> None:
         """Press one key, then wait for everything: what is left over is not to be the next key's."""
+        self._presses += 1
         wall, cpu = time.perf_counter(), time.thread_time()
         await self.screen.tap(key)
         self.screen.lines()
@@ -232,6 +235,8 @@ class Keys:
         """Until all is read that the screen waits for; what is worked out in another process is not waited for."""
         self._app.workers.cancel_group(self._app.screen, "insight")
         await self.screen.settle()
+        if self._presses % _COLLECTED == 0:
+            gc.collect()  # as TriageApp.tidy does where there is a terminal
 
     async def home(self) -> None:
         """Back to the list, however far away it is."""

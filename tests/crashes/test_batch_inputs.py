@@ -186,3 +186,16 @@ def test_killed_in_the_middle_and_run_again(tmp_path: Path) -> None:
         assert again["crash"]["timing"] == record["crash"]["timing"]  # kept, not read a second time
     assert len({record["crash"]["id"] for record in found.values()}) == 8
     assert len({record["crash"]["cluster"] for record in found.values()}) == 1
+
+
+def test_a_core_is_read_again_only_when_asked_for(tmp_path: Path, made: Maker) -> None:
+    core = tmp_path / "good.core"
+    shutil.copy(made("kill-1").core, core)
+    command = [sys.executable, "-m", "triage", "batch", "--store", str(tmp_path / "triage.db"), str(core)]
+    said = [
+        subprocess.run([*command, *more], capture_output=True, text=True, cwd=_PROJECT, check=True).stderr
+        for more in ([], [], ["--again", "--no-reuse"])
+    ]
+    assert said[0].startswith("1 core triaged; ")
+    assert said[1].startswith("0 cores triaged, 1 known from before; ")
+    assert said[2] == said[0]

@@ -13,7 +13,8 @@ from tests.tui.samples import whole
 from triage import clock
 from triage.errors import UsageError
 from triage.model import Change, Decision, Flag, State, Status
-from triage.query import parse_query
+from triage.query import crash_matches, deploys, parse_query
+from triage.states.rollout import names
 from triage.store import Store, backfill, open_store
 
 from . import schema1
@@ -373,3 +374,62 @@ def test_a_migration_says_how_far_it_is(sqlite_url: str, monkeypatch: pytest.Mon
             backfill.facts(connection, told.append)
         assert [one.id for one in store.clusters(parse_query("fn:zend_execute"))] == [CLUSTER]
     assert told == ["bringing the store up to date: 0 of 1 clusters"]
+
+
+def test_filters_of_deploys_and_of_who_decided(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triage.store.store.user_name", lambda: "ann")
+    with open_store(sqlite_url) as store:
+        save(store, (0, "web1", "8.2.29"), (3, "web1", "8.2.29"))
+        store.save(triaged(crash("bb01", key="v1:b", title="b", time=at(3 * HOUR), host="web2")), None)
+        other = store.crash("bb01").cluster
+        for change in (deploy(1, "shop v1"), deploy(2, "shop v2", host="web2"), deploy(2.5, "ini", pool="www")):
+            store.add_change(change)
+
+        def chosen(query: str) -> list[str]:
+            return sorted(one.id for one in store.clusters(parse_query(query)))
+
+        assert chosen("deploy:v1") == [CLUSTER]
+        assert chosen("deploy:v2") == [other]
+        assert chosen("deploy:v*") == sorted([CLUSTER, str(other)])
+        assert chosen("deploy:ini") == []
+        assert chosen("!deploy:v1") == [other]
+        assert chosen("is:mine") == []
+        store.mark(CLUSTER, decision(State.KNOWN))
+        store.mark(str(other), replace(decision(State.KNOWN), by="bob"))
+        assert chosen("is:mine") == [CLUSTER]
+
+        known, rows = deploys(store.changes()), store.crash_rows()
+        clusters = {one.id: one for one in store.clusters()}
+        found = {
+            text: {
+                row.id
+                for row in rows
+                if crash_matches(
+                    parse_query(text), row, clusters[str(row.cluster)], lambda: crash(), me="ann", deployed=known
+                )
+            }
+            for text in ("deploy:v1", "deploy:v2", "is:mine", "!deploy:*")
+        }
+        ours = {row.id for row in rows if row.cluster == CLUSTER}
+        late = next(row.id for row in rows if row.cluster == CLUSTER and row.time == at(3 * HOUR))
+        assert found == {"deploy:v1": {late}, "deploy:v2": {"bb01"}, "is:mine": ours, "!deploy:*": ours - {late}}
+
+
+@pytest.mark.parametrize(
+    ("what", "packages", "fixed_in", "named"),
+    [
+        ("shop v4.182", {}, "v4.182", True),
+        ("shop V4.182, with a new cart", {}, "v4.182", True),
+        ("shop v4.1820", {}, "v4.182", False),
+        ("shop v4.182.1", {}, "v4.182", False),
+        ("v4.181 → v4.182", {}, "v4.181", False),
+        ("php8.2 8.2.29 → 8.2.30", {"php8.2-fpm": ("8.2.29-1", "8.2.30-1")}, "8.2.29", False),
+        ("php8.2 8.2.29 → 8.2.30", {"php8.2-fpm": ("8.2.29-1", "1:8.2.30-1~deb12u1")}, "8.2.30", True),
+        ("php-redis removed", {"php-redis": ("6.0.2", None)}, "6.0.2", False),
+        ("anything", {}, "", False),
+    ],
+)
+def test_what_names_a_fix(
+    what: str, packages: dict[str, tuple[str | None, str | None]], fixed_in: str, named: bool
+) -> None:
+    assert names(deploy(1, what, packages=packages), fixed_in) is named

@@ -21,6 +21,7 @@ from triage.tui.settings import Ui
 
 Script = Callable[["Screen"], Awaitable[None]]
 _PATIENCE = 100
+_MOMENT = 0.01  # seconds
 
 
 class Screen:
@@ -75,12 +76,12 @@ class Screen:
 
     async def _answered(self) -> None:
         """Wait for what the last key had read; whether all is still is for `settle`, which takes longer."""
-        try:
-            await self.app.workers.wait_for_complete()
-        except WorkerCancelled:
-            pass  # overtaken by a later one
-        for _ in range(3):
-            await self.pilot._wait_for_screen()
+        for _ in range(3):  # a screen that opens begins to read only then, and draws what it read after that
+            try:
+                await self.app.workers.wait_for_complete()
+            except WorkerCancelled:
+                pass  # overtaken by a later one
+            await self.pilot.pause(_MOMENT)
 
     async def fill(self, text: str, *keys: str) -> None:
         """Put a text into the field that has the keys, in place of what is there: a long one takes long to type."""

@@ -15,6 +15,7 @@ from triage.store import Store
 from triage.tui import look
 from triage.tui.fit import crop
 from triage.tui.rows import Rows
+from triage.tui.tabs import fitted
 
 _MANY = 620
 
@@ -162,3 +163,10 @@ def test_frames_differ_in_colour_too(store: Store) -> None:
 )
 def test_crop(text: str, width: int, keep: str, cropped: str) -> None:
     assert crop(Text(text), width, keep=keep).plain == cropped
+
+
+def test_titles_of_tabs_are_cut_but_the_open_one() -> None:
+    titles = ["Stack", "Explained", "PHP", "Registers"]
+    assert fitted(titles, 0, 40) == titles
+    assert fitted(titles, 1, 20) == ["Sta…", "Explained", "PHP", "Reg…"]
+    assert fitted(titles, 3, 1) == ["Sta…", "Exp…", "PHP", "Registers"]

@@ -12,6 +12,7 @@ _MODULES = (
     "triage.report.bug_report", "textual.widgets._option_list",
     "textual.widgets._toast",
 )  # fmt: skip
+_SELDOM = (20_000, 10, 100)  # the rest is collected while nobody presses a key: see TriageApp.tidy
 _BREATH = 0.01  # seconds in which keys come first
 
 
@@ -23,7 +24,8 @@ def load() -> None:
 
 
 def collect_less() -> None:
-    """Leave what is there out of the collection of garbage: to look through all that is loaded, time and again, would
-    hold up keys by a tenth of a second each time. `gc.unfreeze` takes it back."""
+    """Leave what is there out of the collection of garbage, and let it seldom begin by itself: to look through all
+    that is loaded takes a tenth of a second, which a key would wait. `gc.unfreeze` takes it back."""
     gc.freeze()
+    gc.set_threshold(*_SELDOM)
     gc.enable()

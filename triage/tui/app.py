@@ -7,10 +7,11 @@ import gc
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual import work
+from textual import events, work
 from textual.filter import Monochrome, NoColor
 from textual.theme import Theme
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from triage.tui.reading import Reading
 
 _WATCH_SECONDS = 1.0
+_IDLE = 3.0  # seconds without a key
 _SWITCH = 0.001  # seconds a thread that reads may hold up a key; Python's own 5 ms are felt
 _DARK = Theme(
     name="triage", primary="#56b4e9", secondary="#0072b2", accent="#e69f00", warning="#e69f00", error="#d55e00",
@@ -88,6 +90,7 @@ class TriageApp(Doors):
         self.in_browser = bool(os.environ.get("TRIAGE_SERVED"))
         self.store_url = store
         self._ahead = False
+        self._touched = self._tidied = 0.0
         self._code: Code | None = None
         self.revision: object = None
         self._complaint: str | None = None
@@ -119,6 +122,20 @@ class TriageApp(Doors):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
         self.push_screen(InboxPlace())
         self.set_interval(_WATCH_SECONDS, self.watch_store)
+        if not self.is_headless:
+            self.set_interval(_WATCH_SECONDS, self.tidy)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Note when a key or the mouse was used last."""
+        if isinstance(event, events.InputEvent):
+            self._touched = time.monotonic()
+        await super().on_event(event)
+
+    def tidy(self) -> None:
+        """Collect garbage once nobody has pressed a key for a while, and only if somebody did since the last time."""
+        if self._tidied < self._touched < time.monotonic() - _IDLE:
+            gc.collect()
+            self._tidied = time.monotonic()
 
     def on_unmount(self) -> None:
         """A batch does not go on without anybody to see its end: what it stored stays."""
