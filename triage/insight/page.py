@@ -126,6 +126,7 @@ def _changed(why: Why) -> Iterator[Statement]:
         return
     yield _since(why, changed)
     if changed.onset is None:
+        yield from _fitting(changed)
         return
     if why.incident:
         names = ", ".join(f"{other.id} ({clean(other.title, limit=40)})" for other in why.incident[:4])
@@ -150,6 +151,23 @@ def _changed(why: Why) -> Iterator[Statement]:
     yield _none(changed)
 
 
+def _fitting(changed: Changed) -> Iterator[Statement]:
+    """What would fit, where the times prove no beginning: to look at, not to revert."""
+    shown = changed.ranking.shown
+    if not shown or changed.ranking.none > 0.5:
+        return
+    lines = "; ".join(
+        f"{clean(one.change.what, limit=120)} at {clock.iso(clock.from_epoch(one.change.time))} ({one.words})"
+        for one in shown
+    )
+    yield Statement(
+        f"If it began with a change all the same, these fit best: {lines}. Nothing to revert yet: see whether the "
+        "crashes go back further than the records here.",
+        tuple(f"{clean(one.change.what, limit=60)}: {one.belief:.0%} of the belief" for one in shown),
+        Confidence.GUESS,
+    )
+
+
 def _none(changed: Changed) -> Statement:
     if not changed.reaching:
         return Statement(
@@ -170,7 +188,7 @@ def _since(why: Why, changed: Changed) -> Statement:
         return Statement(
             f"No beginning stands out: the times of the crashes fit one constant rate since {start}, when the "
             "records here begin, or they are too few.",
-            (f"{count}; a step in their rate does not explain them 100 times better",),
+            (f"{count}; a step in their rate does not explain them 20 times better",),
         )
     low, high = clock.iso(clock.from_epoch(step.low)), clock.iso(clock.from_epoch(step.high))
     rare = "next to none before" if step.before < step.after / 50 else f"{step.before:.1f} a day before"
