@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from triage import clock
 from triage.explain import Part, Statement
 from triage.insight.answered import answered
-from triage.insight.changes.ranking import in_words
+from triage.insight.changes.ranking import Suspect, in_words
 from triage.insight.correlate import Attribute
 from triage.insight.told import known, plan
 from triage.insight.why import Changed, Moment, Setup, Why
@@ -17,6 +17,8 @@ from triage.text import clean, plural
 
 _SHARED = 12
 _LOST = 5
+_TOGETHER = 600.0
+"""Seconds."""
 
 
 def parts(why: Why) -> tuple[Part, ...]:
@@ -142,13 +144,21 @@ def _changed(why: Why) -> Iterator[Statement]:
             more = f" and {len(back.loses) - _LOST} more" if len(back.loses) > _LOST else ""
             loses = f" Going back loses these security fixes: {', '.join(back.loses[:_LOST])}{more}."
         yield Statement(
-            f"Suspect {number}, {suspect.words}: {clean(suspect.change.what, limit=300)} at {when}. "
+            f"Suspect {number}, {_words(suspect, changed)}: {clean(suspect.change.what, limit=300)} at {when}. "
             f"{back.note}{loses}",
             (f"{suspect.belief:.0%} of the belief, from {suspect.change.source}; {changed.reaching} of "
              f"{changed.known} known changes can have reached this process",),
             commands=back.commands,
         )  # fmt: skip
     yield _none(changed)
+
+
+def _words(suspect: Suspect, changed: Changed) -> str:
+    """How likely it is. Changes of the same minutes cannot be told apart by times: as likely as all together."""
+    near = [one for one in changed.suspects if abs(one.change.time - suspect.change.time) <= _TOGETHER]
+    if len(near) == 1:
+        return suspect.words
+    return f"{in_words(sum(one.belief for one in near))} (it or what else changed in those minutes)"
 
 
 def _fitting(changed: Changed) -> Iterator[Statement]:
