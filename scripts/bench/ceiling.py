@@ -27,7 +27,7 @@ def ranked(hosts: Sequence[frozenset[Attribute]], fell: Sequence[int], size: int
 
 
 def tied(found: Sequence[tuple[int, float]], most: int) -> list[int]:
-    """The best and those less than 3 times less likely, `most` of them."""
+    """The best and those not 5 times less likely, `most` of them."""
     return [extent for extent, weight in found[:most] if weight >= found[0][1] - TIED]
 
 

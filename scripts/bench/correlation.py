@@ -1,6 +1,6 @@
 """How often the correlation finds the cause of synthetic fleets' crashes, beside plain Fisher and Ochiai.
 
-    nice .venv/bin/python scripts/bench/correlation.py [--fleets 200] [--quick]
+    nice .venv/bin/python scripts/bench/correlation.py [--fleets 200] [--quick] [--cause N]
 
 A fleet has hosts of four roles, 40 options, 25 extensions, PHP, kernel and processor versions; each host
 drifts from its role in 10 or 30 % of them. One, two or three attributes that 3 to 50 % of the hosts have are
@@ -10,12 +10,12 @@ the same hosts count as one (no data can tell them apart). Columns:
     first    the true rule stands in the first line of all
     five     in one of the first five
     alone    of the rules with as many conditions as the truth, the best one selects exactly the truth's hosts
-    answer   one of those that are tied with it does (less than 3 times less likely; five at most, else no answer)
+    answer   it or one of those tied with it does (not 5 times less likely; at most five are named and counted)
     of       how many different sets of hosts that answer holds, on average; after the slash, how many rules that is
     said     the first line is said at all (not silent)
     best     the same figures (`first` is `alone`) for the best that is possible: Bayes' rule told the number of
              conditions, the share of unrelated crashes and all else of the above (ceiling.py), on the same fleets
-    fisher, ochiai    `first` for single attributes ranked by Fisher's p or Ochiai's coefficient, ties as one
+    Fisher, O.    `first` for single attributes ranked by Fisher's p and by Ochiai's coefficient, ties as one
 
 A line that is asked something ends with `ok`, with `LIMIT` where what is asked is beyond the best possible and the
 figure is not more than two points below that (what it costs not to be told, and to withstand sick hosts), else with
@@ -43,8 +43,9 @@ from triage.insight.statistics import fisher
 
 ROLES, OPTIONS, EXTENSIONS, UNRELATED = 4, 40, 25, 0.1
 HEAD = """\
-                           |                                             | best possible                    | first by
-cause     hosts fell drift |  first   five  alone answer   of       said |  first   five  alone answer  of | Fisher Och."""
+                           |                                          | best possible                    | first by
+cause     hosts fell drift |  first   five  alone answer   of    said |  first   five  alone answer  of | Fisher, O.\
+"""
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def judge(found: Comparison, rule: frozenset[Attribute], truth: int) -> Found:
     ranks = [at for at, candidate in enumerate(found.ranked[:5]) if candidate.holds(rule)]
     own: tuple[Candidate, ...] = ()
     for answer in answers(found.ranked):
-        if answer.first.size == len(rule) and not answer.more:
+        if answer.first.size == len(rule):
             own = answer.candidates
     right = [candidate.masks.controls == truth for candidate in own]
     return Found(first=0 in ranks, five=bool(ranks), alone=any(right[:1]), answer=any(right), of=len(own),
@@ -202,12 +203,15 @@ def main() -> int:
     options = argparse.ArgumentParser()
     options.add_argument("--fleets", type=int, default=200)
     options.add_argument("--quick", action="store_true")
+    options.add_argument("--cause", type=int, choices=(0, 1, 2, 3), help="only the lines of so many conditions")
     options.add_argument("--processes", type=int, default=1)
     chosen = options.parse_args()
     print(HEAD)
     kept = True
     with Pool(chosen.processes) as pool:
         for cell in cells(quick=chosen.quick):
+            if chosen.cause not in (None, cell.size):
+                continue
             got = pool.map(trial, [(cell, seed) for seed in range(chosen.fleets)])
             ours = averages([one.ours for one in got])
             best = averages([one.best for one in got if one.best is not None])
@@ -236,7 +240,7 @@ def _name(cell: Cell) -> str:
 def _figures(share: dict[str, float]) -> str:
     if not share:
         return " " * 32
-    rules = f"/{share['rules']:<4.1f}" if share["rules"] else ""
+    rules = f"/{share['rules']:3.1f}" if share["rules"] else ""
     return (
         "".join(f" {share[name]:6.1%}" for name in ("first", "five", "alone", "answer"))
         + f" {share['of']:3.1f}{rules}"

@@ -86,6 +86,29 @@ def test_settings_of_the_command_line(tmp_path: Path, monkeypatch: pytest.Monkey
     assert found["session.name"] == ("triage", "triage")
 
 
+def test_definitions_without_handlers_are_found_by_their_shape_alone(tmp_path: Path) -> None:
+    """As in an extension none of whose directives has a handler, so that none is the neighbour of one that has."""
+    php = find_php()
+    if php is None:
+        pytest.skip("no php here: apt install php-cli")
+    made = make(Case(name="settings", script="settings.php", options=GIVEN), Interpreter(php.version), tmp_path)
+
+    def defaults() -> dict[str, str | None]:
+        with open_core(made.core) as found:
+            finder = Finder(None)
+            found.memory.use_files(finder.backing(found.modules))
+            process = detect(found, finder)
+            assert isinstance(process, PhpProcess)
+            return {item.name: item.default for item in process.directives() if item.known}
+
+    beside = defaults()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("triage.runtimes.php.ini._Definitions._note", lambda *_: None)
+        alone = defaults()
+    assert alone == beside
+    assert (beside["disable_functions"], beside["max_file_uploads"]) == ("", "20")
+
+
 def test_settings_of_a_pool(tmp_path: Path) -> None:
     php, program = find_php(), find_fpm()
     if php is None or program is None:

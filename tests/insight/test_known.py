@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import shutil
 import subprocess
 from dataclasses import replace
@@ -12,7 +13,9 @@ import pytest
 
 from tests.lab.planted import plant
 from triage.config import Settings
+from triage.errors import EnvironmentLacks
 from triage.insight.known import news
+from triage.insight.known import source as known_source
 from triage.insight.known.build import build, interpreter
 from triage.insight.known.phpt import read
 from triage.insight.known.source import Source, source
@@ -186,6 +189,60 @@ def test_a_source_archive_gives_tests_and_news_only(tmp_path: Path, monkeypatch:
     assert "GH-90001" in found.news
     assert len(list(found.tree.rglob("*.phpt"))) == 3
     assert not list(found.tree.rglob("*.c"))
+
+
+def repository(place: Path, versions: dict[str, bool]) -> Path:
+    """A Debian archive of php9.9's sources: its list names all versions, the files are there of those that say so."""
+    (place / "pool").mkdir(parents=True)
+    (place / "dists/new/main/source").mkdir(parents=True)
+    listed = []
+    for version, there in versions.items():
+        upstream = version.partition("-")[0]
+        archive = place / f"pool/php9.9_{upstream}.orig.tar.xz"
+        subprocess.run(["tar", "-cJf", str(archive), "-C", str(place.parent), "php-9"], check=True)
+        description = place / f"pool/php9.9_{version}.dsc"
+        description.write_text(f"Format: 3.0 (quilt)\nSource: php9.9\nVersion: {version}\n")
+        files = [(hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size, path.name)
+                 for path in (archive, description)]  # fmt: skip
+        sums = "".join(f" {digest} {size} {name}\n" for digest, size, name in files)
+        listed.append(f"Package: php9.9\nBinary: php9.9\nVersion: {version}\nFormat: 3.0 (quilt)\n"
+                      f"Directory: pool\nChecksums-Sha256:\n{sums}")  # fmt: skip
+        if not there:
+            archive.unlink()
+    (place / "dists/new/main/source/Sources").write_text("\n".join(listed))
+    return place
+
+
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="needs apt")
+def test_a_source_package_comes_from_the_newest_version_that_is_still_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    tree(tmp_path)
+    archive = repository(tmp_path / "archive", {"9.9.2-1": True, "9.9.10-1": False, "9.9.9-1": True})
+    monkeypatch.setattr(known_source, "_lists", lambda _: [f"deb-src [trusted=yes] file:{archive} new main"])
+
+    found = source("php9.9", None)
+
+    assert found.name == "php9.9 9.9.9"
+    assert "GH-90001" in found.news
+
+
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="needs apt")
+def test_a_source_package_that_no_mirror_has_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    tree(tmp_path)
+    archive = repository(tmp_path / "archive", {"9.9.2-1": False, "9.9.10-1": False})
+    monkeypatch.setattr(known_source, "_lists", lambda _: [f"deb-src [trusted=yes] file:{archive} new main"])
+
+    with pytest.raises(EnvironmentLacks) as raised:
+        source("php9.9", None)
+
+    said = raised.value.message
+    assert said.startswith("the source of php9.9 cannot be fetched, although apt knows it: 9.9.10-1 (Failed to fetch")
+    assert "; 9.9.2-1 (Failed to fetch" in said
+    with pytest.raises(EnvironmentLacks, match=r"apt finds no source of php9\.7 in new"):
+        source("php9.7", "new")
 
 
 @pytest.mark.php

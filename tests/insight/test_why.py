@@ -14,6 +14,9 @@ import pytest
 from tests.store.samples import STAMP, crash, triaged
 from tests.unit.guarded import ROOT
 from triage import clock
+from triage.insight.answered import answered
+from triage.insight.correlate import Attribute, Unit, compare
+from triage.insight.why import Setup
 from triage.model import Change, Crash, Runtime, Snapshot
 from triage.store import Store, open_store
 
@@ -113,3 +116,21 @@ def test_events_are_kept_and_listed(tmp_path: Path) -> None:
         "2026-11-24T08:30:00Z\tdeploy\t\tshop 1\ttriage event add"
     )
     assert run("event", "add", "x", "--at", "yesterday", "--store", store)[0] == 2
+
+
+def test_what_is_not_told_apart_is_named_with_where_it_parts() -> None:
+    def host(at: int) -> Unit:
+        own = {"opcache.jit": at % 5 == 0, "pcre.jit": at % 5 == 0 and at != 35, "precision": at % 2 == 0}
+        return Unit(frozenset(Attribute("option", name, "1") for name, there in own.items() if there), f"web-{at}")
+
+    hosts = [host(at) for at in range(40)]
+    found = compare([hosts[5 * (at % 7)] for at in range(10)], hosts)
+    setup = Setup(found=found, against="healthy", places=tuple(f"pool www on web-{at}" for at in range(40)))
+
+    first, *_ = answered(setup)
+
+    assert first.text == (
+        "pcre.jit=1: 10/10 crashes, 18% of workers. These crashes do not tell it from: opcache.jit=1: 10/10 crashes, "
+        "20% of workers. Where they part: pool www on web-35 has opcache.jit=1 without pcre.jit=1. A crash there "
+        "speaks for what is set there; none for long, against it."
+    )

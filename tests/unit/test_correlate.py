@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from triage.insight.correlate import Attribute, Comparison, Unit, compare
+import subprocess
+import sys
+
+from tests.unit.guarded import ROOT
+from triage.insight.correlate import Attribute, Comparison, Unit, answers, compare
 from triage.insight.statistics import adjusted, difference, fisher, wilson
 
 
@@ -128,3 +132,61 @@ def test_benjamini_hochberg_keeps_the_order() -> None:
 def test_intervals_are_those_of_the_literature() -> None:
     assert tuple(round(end, 3) for end in wilson(81, 263)) == (0.255, 0.366)  # Newcombe 1998, table I
     assert tuple(round(end, 4) for end in difference(56, 70, 48, 80)) == (0.2, 0.0524, 0.3339)  # table II, (a)
+
+
+def test_rules_that_the_crashes_do_not_tell_apart_are_one_answer() -> None:
+    """Two settings on the same hosts but one, on which no crash fell."""
+    hosts = fleet(cause=5, other=2)
+    alike = [
+        Unit(host.attributes | ({option("alike")} if at % 5 == 0 and at != 35 else set()), host.configuration)
+        for at, host in enumerate(hosts)
+    ]
+    crashes = [alike[5 * (at % 7)] for at in range(8)]
+
+    first = answers(compare(crashes, alike).ranked)[0]
+
+    assert [[part for rule in one.alternatives for group in rule for part in group] for one in first.candidates] == [
+        [option("alike")], [option("cause")],
+    ]  # fmt: skip
+    assert first.more == 0
+    assert first.common == ()
+    assert abs(first.belief - sum(one.belief for one in first.candidates)) < 1e-12
+
+
+def test_what_all_tied_rules_have_is_told() -> None:
+    """`one` crashes where a second setting is as well; two such settings are on the same hosts among those."""
+    hosts = fleet(one=2)
+    for at in (0, 8, 16, 24, 32, 5, 15):
+        hosts[at] = Unit(hosts[at].attributes | {option("two")}, hosts[at].configuration)
+    for at in (0, 8, 16, 24, 32, 7, 21, 27):
+        hosts[at] = Unit(hosts[at].attributes | {option("three")}, hosts[at].configuration)
+    crashes = [hosts[8 * (at % 5)] for at in range(20)]
+
+    found = {one.first.size: one for one in answers(compare(crashes, hosts).ranked)}
+
+    pair = found[2]
+    assert len(pair.rules) == 3
+    assert pair.candidates[0].masks.controls == sum(1 << at for at in (0, 8, 16, 24, 32))
+
+
+_ORDER = """
+from tests.unit.test_correlate import fleet
+from triage.insight.correlate import compare
+hosts = fleet(a=2, b=2, c=3)
+print([one.masks for one in compare([hosts[(at * 6) % 40] for at in range(20)], hosts).ranked])
+"""
+
+
+def test_the_same_crashes_give_the_same_order_in_every_run() -> None:
+    hosts = fleet(a=2, b=2, c=3)
+    crashes = [hosts[(at * 6) % 40] for at in range(20)]
+
+    orders = {
+        subprocess.run(
+            [sys.executable, "-c", _ORDER], capture_output=True, text=True, check=True, cwd=ROOT,
+            env={"PYTHONHASHSEED": str(seed), "PATH": ""},
+        ).stdout
+        for seed in range(3)
+    }  # fmt: skip
+
+    assert orders == {f"{[one.masks for one in compare(crashes, hosts).ranked]}\n"}

@@ -69,3 +69,12 @@ def test_kinds_decide_between_changes_of_one_moment() -> None:
 
     assert first.change is php
     assert abs(first.belief / second.belief - 10) < 1e-6
+
+
+def test_three_changes_are_shown_at_most_and_none_that_nothing_speaks_for() -> None:
+    times = stream([((20 + at / 2) * DAY, "h") for at in range(1, 20)], 0, 30 * DAY)
+
+    right, early = change(20.1), change(2, "other")
+
+    assert [one.change for one in rank(times, [early, right]).shown] == [right]
+    assert len(rank(times, [change(20.1 + at / 50, what=str(at)) for at in range(5)]).shown) == 3

@@ -7,7 +7,7 @@ from math import exp
 
 from tests.store.samples import crash
 from triage.insight.correlate import Attribute
-from triage.insight.plan import load, needed, otherwise, progress
+from triage.insight.plan import load, needed, otherwise, progress, trials
 from triage.model import Change, Crash, Snapshot
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -64,3 +64,19 @@ def test_what_to_set_otherwise() -> None:
     assert [otherwise(Attribute(*one)) for one in asked] == [
         "opcache.jit=disable", "a=0", "b=1", "m back to its default (take its line out)", "extension apcu off",
     ]  # fmt: skip
+
+
+def test_a_condition_is_tried_where_most_crashes_fell() -> None:
+    def pool(host: str) -> Snapshot:
+        return Snapshot(host=host, pool="www", sapi=None, version=None, options={}, extensions={}, libraries={},
+                        first_seen=NOW, last_seen=NOW, workers=10, ages=(1000,), requests=(100,))  # fmt: skip
+
+    affected = [pool("web-1"), pool("web-2"), pool("web-3")]
+    conditions = (frozenset({Attribute("option", "a", "1")}), frozenset({Attribute("option", "b", "1")}))
+    fell = {("web-2", "www"): 5, ("web-3", None): 15, ("web-9", "www"): 7}
+
+    found = list(trials(conditions, affected, load(4.0, affected), fell))
+
+    assert [(one.host, one.change, one.share) for one in found] == [("web-3", "a=0", 0.75), ("web-2", "b=0", 0.25)]
+    assert abs(found[0].days - needed(3.0)) < 1e-9
+    assert [one.share for one in trials(conditions, affected, load(4.0, affected), {})] == [1 / 3, 1 / 3]

@@ -32,13 +32,10 @@ def answered(setup: Setup) -> Iterator[Statement]:
 def _answer(answer: Answer, setup: Setup, rank: int) -> Statement:
     one, others = answer.first, answer.candidates[1:]
     said = [f"{_counted(one, setup)}.", *_together(one)]
-    if answer.more:
-        said = [
-            f"{len(answer.rules) + answer.more} or more rules fit equally well: no answer yet. Among them {rule_text(one)}."
-        ]
-    elif others:
-        said.append(f"These crashes do not tell it from: {'; '.join(_counted(other, setup) for other in others)}.")
-        said += _parting(answer, setup)
+    if others:
+        named = "; ".join(_counted(other, setup) for other in others)
+        more = f"; and {answer.more} or more others" if answer.more else ""
+        said += [f"These crashes do not tell it from: {named}{more}.", *_parting(answer, setup)]
     low, high = one.gap[1:]
     belief = f"of all candidates and chance, {one.belief:.0%} of the belief is on this one"
     text = " ".join(said)

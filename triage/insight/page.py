@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from triage import clock
 from triage.explain import Part, Statement
 from triage.insight.answered import answered
-from triage.insight.changes.ranking import in_words
+from triage.insight.changes.ranking import Suspect, in_words
 from triage.insight.correlate import Attribute
 from triage.insight.told import known, plan
 from triage.insight.why import Changed, Moment, Setup, Why
@@ -17,6 +17,8 @@ from triage.text import clean, plural
 
 _SHARED = 12
 _LOST = 5
+_TOGETHER = 600.0
+"""Seconds."""
 
 
 def parts(why: Why) -> tuple[Part, ...]:
@@ -126,6 +128,7 @@ def _changed(why: Why) -> Iterator[Statement]:
         return
     yield _since(why, changed)
     if changed.onset is None:
+        yield from _fitting(changed)
         return
     if why.incident:
         names = ", ".join(f"{other.id} ({clean(other.title, limit=40)})" for other in why.incident[:4])
@@ -141,13 +144,38 @@ def _changed(why: Why) -> Iterator[Statement]:
             more = f" and {len(back.loses) - _LOST} more" if len(back.loses) > _LOST else ""
             loses = f" Going back loses these security fixes: {', '.join(back.loses[:_LOST])}{more}."
         yield Statement(
-            f"Suspect {number}, {suspect.words}: {clean(suspect.change.what, limit=300)} at {when}. "
+            f"Suspect {number}, {_words(suspect, changed)}: {clean(suspect.change.what, limit=300)} at {when}. "
             f"{back.note}{loses}",
             (f"{suspect.belief:.0%} of the belief, from {suspect.change.source}; {changed.reaching} of "
              f"{changed.known} known changes can have reached this process",),
             commands=back.commands,
         )  # fmt: skip
     yield _none(changed)
+
+
+def _words(suspect: Suspect, changed: Changed) -> str:
+    """How likely it is. Changes of the same minutes cannot be told apart by times: as likely as all together."""
+    near = [one for one in changed.suspects if abs(one.change.time - suspect.change.time) <= _TOGETHER]
+    if len(near) == 1:
+        return suspect.words
+    return f"{in_words(sum(one.belief for one in near))} (it or what else changed in those minutes)"
+
+
+def _fitting(changed: Changed) -> Iterator[Statement]:
+    """What would fit, where the times prove no beginning: to look at, not to revert."""
+    shown = changed.ranking.shown
+    if not shown or changed.ranking.none > 0.5:
+        return
+    lines = "; ".join(
+        f"{clean(one.change.what, limit=120)} at {clock.iso(clock.from_epoch(one.change.time))} ({one.words})"
+        for one in shown
+    )
+    yield Statement(
+        f"If it began with a change all the same, these fit best: {lines}. Nothing to revert yet: see whether the "
+        "crashes go back further than the records here.",
+        tuple(f"{clean(one.change.what, limit=60)}: {one.belief:.0%} of the belief" for one in shown),
+        Confidence.GUESS,
+    )
 
 
 def _none(changed: Changed) -> Statement:
@@ -170,7 +198,7 @@ def _since(why: Why, changed: Changed) -> Statement:
         return Statement(
             f"No beginning stands out: the times of the crashes fit one constant rate since {start}, when the "
             "records here begin, or they are too few.",
-            (f"{count}; a step in their rate does not explain them 100 times better",),
+            (f"{count}; a step in their rate does not explain them 20 times better",),
         )
     low, high = clock.iso(clock.from_epoch(step.low)), clock.iso(clock.from_epoch(step.high))
     rare = "next to none before" if step.before < step.after / 50 else f"{step.before:.1f} a day before"

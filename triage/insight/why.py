@@ -23,9 +23,7 @@ from triage.model import Change, Cluster, Crash, Snapshot
 from triage.store import Store
 
 _LEAST = 5
-_SUSPECTS = 3
 _LOOK_BACK = 90 * 86_400.0
-_BELIEVED = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +62,8 @@ class Changed:
 
     @property
     def suspects(self) -> tuple[Suspect, ...]:
-        """Those worth showing."""
-        return self.ranking.suspects[: len(self.reverts)]
+        """Those worth showing with their way back, where a beginning was found."""
+        return self.ranking.shown if self.onset is not None else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,11 +201,10 @@ def _changed(store: Store, cluster: Cluster, own: Sequence[Crash], snapshots: Se
     reaching = [one for one in (narrowed(change, mapped) for change in changes) if one is not None]
     possible = [change for change in reaching if not _too_late(change, own)]
     ranking = rank(found, possible)
-    shown = [suspect for suspect in ranking.suspects[:_SUSPECTS] if suspect.belief >= _BELIEVED]
     step = onset(found)
     return Changed(
         start=clock.from_epoch(start), onset=step, ranking=ranking, known=len(changes), reaching=len(possible),
-        reverts=tuple(revert(suspect.change) for suspect in shown) if step is not None else (),
+        reverts=tuple(revert(suspect.change) for suspect in ranking.shown) if step is not None else (),
     )  # fmt: skip
 
 

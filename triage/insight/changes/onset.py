@@ -20,8 +20,11 @@ _SHAPE, _TYPICAL = 0.5, 1.0
 """The prior of a rate: any, around one crash a day."""
 _BURST = 600.0
 _PIECES = 8
-_LEAST = log(100)
+_LEAST = log(20)
 """How much better than one constant rate a step must be: constant rates then show one in 100 times at most."""
+_FEWEST = 3
+_NEW = log(0.5)
+"""The prior that a crash which stepped up was not there at all before (its code was not), and that it was, rarer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,8 @@ class Stream:
         """The log likelihood of a step up at `at`."""
         before = bisect_left(self.times, at)
         after = len(self.times) - before
-        return _marginal(before, at - self.start) + _marginal(after, self.end - at)
+        old = _NEW + _marginal(before, at - self.start)
+        return (old if before else log_add([_NEW, old])) + _marginal(after, self.end - at)
 
     def constant(self) -> float:
         """The log likelihood of one rate throughout."""
@@ -103,7 +107,7 @@ def anywhere(found: Stream) -> float:
 
 def onset(found: Stream) -> Onset | None:
     """The step, `None` where one constant rate explains the times about as well."""
-    rows = steps(found)
+    rows = steps(found) if len(found.times) >= _FEWEST else []
     odds = anywhere(found) - found.constant() if rows else float("-inf")
     if odds < _LEAST:
         return None

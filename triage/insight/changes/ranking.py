@@ -17,6 +17,9 @@ _DELAYS = ((0.0, 0.7), (1.0, 0.08), (3.0, 0.08), (6.0, 0.06), (12.0, 0.05), (24.
 _NONE = 1.0
 """Prior weight of a cause that is in no log."""
 
+_SHOWN = 3
+_BELIEVED = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
@@ -37,6 +40,11 @@ class Ranking:
 
     suspects: tuple[Suspect, ...]
     none: float
+
+    @property
+    def shown(self) -> tuple[Suspect, ...]:
+        """Those worth showing: three, and none that hardly anything speaks for."""
+        return tuple(suspect for suspect in self.suspects[:_SHOWN] if suspect.belief >= _BELIEVED)
 
 
 def in_words(belief: float) -> str:

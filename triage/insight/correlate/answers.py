@@ -10,15 +10,15 @@ from triage.insight.correlate.compare import Candidate, Rule
 from triage.insight.correlate.search import TIED
 
 MOST = 5
-"""An answer of more candidates than this says too little to be called one."""
+"""An answer names no more candidates than this: whoever is told of more has been told nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The best candidate of as many conditions, and those of which the data do not prefer it by 3 to 1.
+    """The best candidate of as many conditions, and those that are not 5 times less likely.
 
-    `more` counts the tied ones beyond the five that are kept; `belief` is of all candidates and none,
-    theirs together.
+    `more` counts others as likely, beyond the five that are named (as far as they were kept); `belief`
+    is theirs together, of all candidates and none.
     """
 
     candidates: tuple[Candidate, ...]

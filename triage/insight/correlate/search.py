@@ -22,8 +22,9 @@ _SUPPORT = 0.55
 """A cause that a cluster's crashes mostly lack is none of this cluster."""
 _BEAM = 60
 """Pairs that are tried with a third condition: the best, and those of the best single ones."""
-TIED = log(3)
-"""Evidence below 3 to 1 is "not worth more than a bare mention" (Jeffreys 1961; Kass and Raftery 1995)."""
+TIED = log(5)
+"""What is not 5 times less likely than the best is not told from it: odds below 3 are "not worth more than a bare
+mention", those from 20 "strong" (Kass and Raftery 1995)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Extent:
 
     @property
     def place(self) -> float:
-        """What it is ranked by, highest first: the simpler comes first unless it is 3 times less likely.
+        """What it is ranked by, highest first: the simpler comes first unless it is 5 times less likely.
 
         It is the cheaper experiment, and mostly one of the conditions of the other.
         """

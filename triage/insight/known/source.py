@@ -18,6 +18,7 @@ _SECONDS = 900
 _PACKAGE = re.compile(r"php\d+\.\d+")
 _RELEASES = {"php8.4": "trixie", "php8.5": "sid"}
 _MIRROR = "http://deb.debian.org/debian"
+_SECURITY = "http://deb.debian.org/debian-security"
 _MOST_FILE = 4 * 1024 * 1024
 
 
@@ -45,7 +46,7 @@ def source(what: str, release: str | None) -> Source:
     if _PACKAGE.fullmatch(what) is None:
         raise UsageError(f"{what!r} is no folder, no file and no package such as php8.4")
     archive = _fetched(what, release or _RELEASES.get(what, "sid"))
-    return _tree(_unpacked(archive), archive.name.removesuffix(".orig.tar.xz").replace("_", " "))
+    return _tree(_unpacked(archive), archive.name.partition(".orig.tar.")[0].replace("_", " "))
 
 
 def _tree(tree: Path, name: str) -> Source:
@@ -79,50 +80,92 @@ def _wanted(packed: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _fetched(package: str, release: str) -> Path:
-    """The source archive through apt, with a list of its own: this machine's lists stay as they are."""
+    """The source archive through apt, with a list of its own: this machine's lists stay as they are.
+
+    Mirrors drop source files of versions that their lists still name, so each version that apt knows is tried.
+    """
     folder = cache_folder() / "known" / "archives"
-    known = sorted(folder.glob(f"{package}_*.orig.tar.xz"))
+    known = sorted(folder.glob(f"{package}_*.orig.tar.*"))
     if known:
         return known[-1]
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="triage-apt-") as work:
         place = Path(work)
         (place / "lists/partial").mkdir(parents=True)
-        (place / "sources.list").write_text(f"deb-src {_mirror()} {release} main\n")
-        apt = ["apt-get", "-q", "-o", f"Dir::Etc::sourcelist={place}/sources.list", "-o",
-               "Dir::Etc::sourceparts=/dev/null", "-o", f"Dir::State::lists={place}/lists", "-o",
-               "APT::Sandbox::User=root", "-o", "Acquire::Check-Valid-Until=false"]  # fmt: skip
-        for argv in ([*apt, "update"], [*apt, "source", "--download-only", "--only-source", package]):
-            _apt(argv, place, package)
-        found = sorted(place.glob(f"{package}_*.orig.tar.*"))
-        if not found:
-            raise EnvironmentLacks(f"{release} has no source of {package}", help="Name another --release.")
-        return Path(shutil.move(found[-1], folder / found[-1].name))
+        (place / "sources.list").write_text("".join(f"{line}\n" for line in _lists(release)))
+        own = ["-q", "-o", f"Dir::Etc::sourcelist={place}/sources.list", "-o", "Dir::Etc::sourceparts=/dev/null",
+               "-o", f"Dir::State::lists={place}/lists", "-o", "APT::Sandbox::User=root",
+               "-o", "Acquire::Check-Valid-Until=false"]  # fmt: skip
+        failed = []
+        for version in _versions(own, place, package, release):
+            why = _refused(["apt-get", *own, "source", "--download-only", "--only-source", "--tar-only",
+                            f"{package}={version}"], place)  # fmt: skip
+            found = sorted(place.glob(f"{package}_*.orig.tar.*"))
+            if why is None and found:
+                return Path(shutil.move(found[-1], folder / found[-1].name))
+            failed.append(f"{version} ({why or 'no orig.tar in it'})")
+    raise EnvironmentLacks(
+        f"the source of {package} cannot be fetched, although apt knows it: {'; '.join(failed)}",
+        help=f"Name another --release, or take PHP's own archive of a newer {package.removeprefix('php')} release "
+        "(php-….tar.xz) to this machine and give that file to `triage known build`.",
+    )
 
 
-def _apt(argv: list[str], place: Path, package: str) -> None:
+def _versions(own: list[str], place: Path, package: str, release: str) -> list[str]:
+    """The versions whose source apt knows, those with the most fixes first."""
+    # One list that is not there must not hide the others: what it says counts only when nothing was found.
+    said = _refused(["apt-get", *own, "update"], place)
+    listed = _ran(["apt-cache", *own, "madison", package], place).stdout.decode("utf-8", "replace")
+    rows = [[part.strip() for part in line.split("|")] for line in listed.splitlines()]
+    found = {row[1]: None for row in rows if len(row) == 3 and row[0] == package and row[2].endswith("Sources")}
+    if not found:
+        raise EnvironmentLacks(
+            f"apt finds no source of {package} in {release}{f': {said}' if said else ''}",
+            help="Name another --release, or give a .tar.xz of PHP's source to `triage known build`.",
+        )
+    return sorted(found, key=_fixes, reverse=True)
+
+
+def _fixes(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version.partition("-")[0]))
+
+
+def _refused(argv: list[str], place: Path) -> str | None:
+    """Runs apt; the reason it gives when it fails, in a line."""
+    done = _ran(argv, place)
+    if not done.returncode:
+        return None
+    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    said = [line for line in lines if line.startswith("E:")][:1] or lines[-1:]
+    return " ".join("".join(said).removeprefix("E: ").split())
+
+
+def _ran(argv: list[str], place: Path) -> subprocess.CompletedProcess[bytes]:
     try:
-        done = subprocess.run(argv, cwd=place, capture_output=True, timeout=_SECONDS, check=False,
+        return subprocess.run(argv, cwd=place, capture_output=True, timeout=_SECONDS, check=False,
                               stdin=subprocess.DEVNULL)  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise EnvironmentLacks(f"apt cannot fetch the source of {package}: {error}") from error
-    if done.returncode:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        said = [line for line in lines if line.startswith("E:")][:1] or lines[-1:]
-        raise EnvironmentLacks(
-            f"apt cannot fetch the source of {package}: {''.join(said)}",
-            help="Fetch it on another machine and give the .tar.xz to `triage known build`.",
-        )
+        raise EnvironmentLacks(f"{argv[0]} cannot be run: {error}",
+                               help="Give a folder or a .tar.xz of PHP's source.") from error  # fmt: skip
 
 
-def _mirror() -> str:
-    """The mirror this machine uses for Debian, else Debian's own."""
+def _lists(release: str) -> list[str]:
+    """What to look in: the release, what it got since, and the newest there is."""
+    mirror, security = _mirror("debian", _MIRROR), _mirror("debian-security", _SECURITY)
+    suites = [(mirror, release), (mirror, "sid")]
+    if release not in ("sid", "unstable", "experimental"):
+        suites += [(mirror, f"{release}-updates"), (security, f"{release}-security")]
+    return [f"deb-src {url} {suite} main" for url, suite in dict.fromkeys(suites)]
+
+
+def _mirror(archive: str, usual: str) -> str:
+    """The mirror this machine uses for that archive of Debian, else Debian's own."""
+    address = re.compile(rf"^(?:URIs:|deb)\s+(?:\[[^]]*\]\s+)?(https?://\S+/{archive}/?)(?:\s|$)", re.M)
     for path in (Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))):
         try:
-            text = path.read_text("utf-8", "replace")
+            found = address.search(path.read_text("utf-8", "replace"))
         except OSError:
             continue
-        found = re.search(r"^(?:URIs:|deb)\s+(?:\[[^]]*\]\s+)?(https?://\S+/debian/?)(?:\s|$)", text, re.M)
         if found:
             return found[1]
-    return _MIRROR
+    return usual

@@ -3,11 +3,14 @@
 A directive's built-in default is in the core too: each module's table of `zend_ini_entry_def`
 has pointers in it, so the loader wrote to it and the kernel dumped it. An entry copies four
 pointers of its definition (`on_modify`, `mh_arg1…3`); those 32 bytes are looked up in the
-modules' data, and the definition counts only when its name is the entry's name.
+modules' data, and the definition counts only when its name is the entry's name. A directive
+that nothing handles (`disable_functions`) has none of the four: its definition is a neighbour
+of others, or is looked up by the length of its name and what may change it.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -43,17 +46,27 @@ def directives(
 ) -> Iterator[Directive]:
     """All directives in EG(ini_directives); `data` gives a module's data as (address, bytes) by its number."""
     definitions = _Definitions(reader)
-    for element in reader.elements(table):
-        entry = element.value.payload
-        name = reader.string(reader.field(entry, "ini_entry", "name")) if reader.sound(entry) else None
-        if name is None or name != element.key:
-            continue
+    entries = list(_entries(reader, table))
+    # Those with handlers first: the definitions of the others are mostly neighbours of theirs.
+    found = {
+        name: definitions.default(entry, name, data(reader.field(entry, "ini_entry", "module_number")))
+        for entry, name in sorted(entries, key=lambda one: not definitions.is_handled(one[0]))
+    }
+    for entry, name in entries:
         value = reader.string(reader.field(entry, "ini_entry", "value"))
-        owner = reader.field(entry, "ini_entry", "module_number")
-        known, default, taken = definitions.default(entry, name, data(owner))
+        known, default, taken = found[name]
         modified = bool(reader.field(entry, "ini_entry", "modified"))
         before = reader.string(reader.field(entry, "ini_entry", "orig_value")) if modified else value
         yield Directive(name, value, before, default, known, modified, taken)
+
+
+def _entries(reader: Reader, table: int) -> Iterator[tuple[int, str]]:
+    """`(address, name)` of each entry in the table."""
+    for element in reader.elements(table):
+        entry = element.value.payload
+        name = reader.string(reader.field(entry, "ini_entry", "name")) if reader.sound(entry) else None
+        if name is not None and name == element.key:
+            yield entry, name
 
 
 class _Definitions:
@@ -65,17 +78,34 @@ class _Definitions:
 
     def default(self, entry: int, name: str, data: Sequence[tuple[int, bytes]]) -> tuple[bool, str | None, bool]:
         """`(known, default, taken)` of a directive."""
-        at = entry + self._reader.layout.offset("ini_entry", "on_modify")
-        pattern = self._reader.memory.read(at, 32)
-        if pattern is None or not any(pattern):
+        pattern = self._handlers(entry)
+        if pattern is None:
             return False, None, False
         record = self._noted.get(name)
         if record is None or record[8:40] != pattern:
-            record = self._search(pattern, name, data)
+            record = self._search(pattern, name, data) if any(pattern) else self._unhandled(name, data)
         if record is None:
             return False, None, name in self._noted
         (value_at,) = struct.unpack_from("<Q", record, _VALUE)
         return True, self._reader.c_string(value_at) if value_at else None, False
+
+    def is_handled(self, entry: int) -> bool:
+        """Whether the entry has anything of its definition's that can be looked up."""
+        return any(self._handlers(entry) or b"")
+
+    def _handlers(self, entry: int) -> bytes | None:
+        return self._reader.memory.read(entry + self._reader.layout.offset("ini_entry", "on_modify"), 32)
+
+    def _unhandled(self, name: str, data: Sequence[tuple[int, bytes]]) -> bytes | None:
+        """The definition of a directive without handlers, by its shape: four times nothing, the name's length."""
+        shape = re.compile(b"(?=.{8}\\0{32}.{20}" + re.escape(struct.pack("<H", len(name))) + b"[\\1-\\7]\\0)", re.S)
+        for _, block in data:
+            for found in shape.finditer(block):
+                record = block[found.start() : found.start() + _SIZE]
+                if found.start() % 8 == 0 and self._name(record) == name:
+                    self._note(block, found.start())
+                    return record
+        return None
 
     def _search(self, pattern: bytes, name: str, data: Sequence[tuple[int, bytes]]) -> bytes | None:
         for _, block in data:
