@@ -117,6 +117,7 @@ class Lanes:
             found = _record(self.fast, core)
             lanes.append(next(lane for lane, count in self.fast.lanes.items() if count > before.get(lane, 0)))
             wrong += [key for key in expected if found[key] != expected[key]]
+            wrong += sorted(set(found["warnings"]) ^ set(expected["warnings"]))
         return lanes, wrong
 
 
