@@ -4,7 +4,7 @@ Defines two commands. Each takes one argument, base64 of a JSON object, and answ
 line: the marker, a space, and a JSON object in plain ASCII. One round trip a core.
 
     triage-load {"executable": PATH | null, "core": PATH, "sysroot": PATH, "debug": "DIR:DIR",
-                 "libraries": N, "needed": [NAME] | null}
+                 "libraries": N, "needed": [NAME] | null, "plain_threads": true}
     triage-dump {"inner": N, "outer": N, "walk": N, "others": N, "threads": N, "loop_register": NAME,
                  "unwinding": {"code": […], "rules": […], …} | null,
                  "resume": {"level": N, "registers": {NAME: VALUE}} | null}
@@ -281,6 +281,10 @@ def load(options):
     two, GDB 13 and 16 end with an internal error.
     """
     if not HELD:
+        if options.get("plain_threads"):
+            # The core's own list of threads will do. The thread library is asked again whenever a core is opened,
+            # of every inferior: it fails for good when the core another one holds open has been removed since.
+            gdb.execute("set libthread-db-search-path /nonexistent", to_string=True)
         gdb.execute(f"set sysroot {options['sysroot']}", to_string=True)
         gdb.execute(f"set debug-file-directory {options['debug']}", to_string=True)
     spare = take_spare(options["executable"])

@@ -188,7 +188,7 @@ class GdbSession:
         prepared = self._ready(target)
         self._served += 1
         left = clock.deadline(self._limits.gdb_seconds)
-        self._ask("triage-load", prepared, left())
+        self._ask("triage-load", {**prepared, "plain_threads": True}, left())
         answer = self._ask("triage-dump", plan, left())
         if plan["resume"] is None and any(thread["depth"] > _DEEP_WALK for thread in answer["threads"]):
             self._served = self._limits.gdb_recycle  # a deep walk leaves hundreds of MB behind in GDB
