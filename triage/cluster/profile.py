@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from triage.cluster.shape import BUILT_IN, NATIVE, SCRIPT, Shape, Step, read
 from triage.cluster.signature import builds_of, is_overflow
+from triage.cluster.traits import telling
 from triage.model import Crash
 
 _NEAR = 0x10000
 _TOP = 1 << 64
+_TRAITS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,7 @@ class Profile:
     overflow: bool = False
     entry: str | None = None
     heap: str | None = None
+    opaque: bool = False
     died_at: str | None = None
     signal: str | None = None
     fault: str | None = None
@@ -49,6 +53,7 @@ def profile(shape: Shape, crash: Crash) -> Profile:
         overflow=shape.overflow,
         entry=shape.entry,
         heap=shape.heap,
+        opaque=shape.opaque,
         died_at=shape.died_at,
         signal=crash.signal.name if crash.signal else None,
         fault=_fault(crash),
@@ -78,12 +83,14 @@ def tokens(found: Profile) -> Iterator[str]:
     for step in found.steps:
         if step.kind == NATIVE and step.name is not None:
             yield f"n:{step.name}"
-        elif step.kind == NATIVE and step.function is not None:
+        if step.kind == NATIVE and step.function is not None:
             yield f"u:{step.function}"
         elif step.kind == BUILT_IN:
             yield f"b:{step.name}"
         if step.place:
             yield f"at:{step.place}"
+        for trait in telling(step.traits, _TRAITS):
+            yield f"t:{trait}"
     innermost = found.steps[0] if found.steps else None
     if innermost is not None and innermost.kind == SCRIPT:
         yield f"o:{innermost.opcode}"
@@ -108,6 +115,10 @@ def load(text: str) -> Profile:
     """
     try:
         record = json.loads(text)
-        return Profile(**{**record, "steps": tuple(Step(**step) for step in record["steps"])})
+        return Profile(**{**record, "steps": tuple(map(_step, record["steps"]))})
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a profile: {error}") from error
+
+
+def _step(record: dict[str, Any]) -> Step:
+    return Step(**{**record, "traits": tuple(record.get("traits", ()))})

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 
-from sqlalchemy import Connection, func, insert, literal_column, select, union_all, update
+from sqlalchemy import Connection, delete, func, insert, literal_column, select, union_all, update
 
-from triage.cluster.assign import MOST_EXEMPLARS, Exemplar
+from triage.cluster.assign import CROWD, MOST_EXEMPLARS, Exemplar, choose, exemplar_id
 from triage.cluster.profile import Profile, dump, load
 from triage.model import Signature, State
 from triage.store import regroupings
@@ -18,7 +18,6 @@ from triage.store.upsert import insert_missing
 
 _ID_DIGITS = 6
 _CALLED_FROM, _SEVERAL = " ◂ ", "several callers"
-_CROWD = 400  # a word that more exemplars share than this finds nothing: it is left out
 _WORD_DIGITS = 16
 
 
@@ -42,28 +41,49 @@ class SqlBook:
         """Where a cluster is now: itself, unless it was merged into another."""
         return root(self._connection, cluster)
 
-    def candidates(self, told: Sequence[str], most: int) -> Sequence[Exemplar]:
-        shared = self._sharing(told)
-        best = sorted(shared.items(), key=lambda item: (-item[1], item[0]))[:most]
-        rows = self._connection.execute(
-            select(exemplars.c.id, exemplars.c.cluster, exemplars.c.profile).where(
-                exemplars.c.id.in_([id_ for id_, _ in best])
-            )
-        ).all()
-        return [Exemplar(self.root(row.cluster), load(row.profile)) for row in sorted(rows, key=lambda row: row.id)]
+    def candidates(self, told: Sequence[str], clusters: int, each: int) -> Sequence[Exemplar]:
+        shared, owners = self._sharing(told)
+        roots = {cluster: self.root(cluster) for cluster in set(owners.values())}
+        found = [(roots[owners[id_]], id_, count) for id_, count in shared.items()]
+        chosen = choose(found, clusters, each)
+        asked = select(exemplars.c.id, exemplars.c.profile).where(exemplars.c.id.in_([id_ for _, id_ in chosen]))
+        profiles = {row.id: row.profile for row in self._connection.execute(asked)}
+        return [Exemplar(cluster, load(profiles[id_])) for cluster, id_ in chosen if id_ in profiles]
 
-    def _sharing(self, told: Sequence[str]) -> Counter[str]:
-        """How many of the words each exemplar has; crowded words left out."""
+    def _sharing(self, told: Sequence[str]) -> tuple[Counter[str], dict[str, str]]:
+        """How many of the words each exemplar has, crowded words left out; and the cluster of each."""
         if not told:
-            return Counter()
+            return Counter(), {}
         parts = []
         for at, word in enumerate(told):
             one = select(literal_column(str(at)).label("at"), words.c.exemplar)
             one = one.where(words.c.word == word_digest(word))
-            parts.append(select(one.limit(_CROWD + 1).subquery()))
-        rows = self._connection.execute(union_all(*parts)).all()
-        crowded = {at for at, count in Counter(row.at for row in rows).items() if count > _CROWD}
-        return Counter(row.exemplar for row in rows if row.at not in crowded)
+            parts.append(select(one.limit(CROWD + 1).subquery()))
+        found = union_all(*parts).subquery()
+        asked = select(found.c.at, found.c.exemplar, exemplars.c.cluster).join(
+            exemplars, exemplars.c.id == found.c.exemplar
+        )
+        rows = self._connection.execute(asked).all()
+        crowded = {at for at, count in Counter(row.at for row in rows).items() if count > CROWD}
+        shared = Counter(row.exemplar for row in rows if row.at not in crowded)
+        return shared, {row.exemplar: row.cluster for row in rows}
+
+    def is_known(self, cluster: str, key: str, profile: Profile) -> bool:
+        id_ = exemplar_id(key, profile)
+        return self._is_kept(id_) or not self._has_room(cluster, id_)
+
+    def _is_kept(self, id_: str) -> bool:
+        return self._connection.scalar(select(exemplars.c.id).where(exemplars.c.id == id_)) is not None
+
+    def _has_room(self, cluster: str, id_: str) -> bool:
+        """Whether the cluster has fewer exemplars than it may, or one whose lot is larger."""
+        count, largest = self._own(cluster)
+        return count < MOST_EXEMPLARS or id_ < (largest or "")
+
+    def _own(self, cluster: str) -> tuple[int, str | None]:
+        asked = select(func.count(), func.max(exemplars.c.id)).where(exemplars.c.cluster == cluster)
+        count, largest = self._connection.execute(asked).one()
+        return int(count), largest
 
     def are_apart(self, one: str, other: str) -> bool:
         first, second = sorted((one, other))
@@ -88,20 +108,19 @@ class SqlBook:
     def learn(self, cluster: str, signatures: Sequence[str], profile: Profile, told: Sequence[str]) -> None:
         rows = [{"digest": digest(key), "key": key, "cluster": cluster} for key in dict.fromkeys(signatures)]
         insert_missing(self._connection, keys, rows)
-        if not told or self._exemplars(cluster) >= MOST_EXEMPLARS:
+        id_ = exemplar_id(signatures[0], profile)
+        if not told or self._is_kept(id_) or not self._has_room(cluster, id_):
             return
-        id_ = rows[0]["digest"]
-        insert_missing(self._connection, exemplars, [{"id": id_, "cluster": cluster, "profile": dump(profile)}])
-        insert_missing(
-            self._connection, words, [{"word": word, "exemplar": id_} for word in {word_digest(w) for w in told}]
-        )
+        count, largest = self._own(cluster)
+        if count >= MOST_EXEMPLARS:
+            self._connection.execute(delete(words).where(words.c.exemplar == largest))
+            self._connection.execute(delete(exemplars).where(exemplars.c.id == largest))
+        self._connection.execute(insert(exemplars).values(id=id_, cluster=cluster, profile=dump(profile)))
+        rows = [{"word": word, "exemplar": id_} for word in {word_digest(w) for w in told}]
+        insert_missing(self._connection, words, rows)
 
     def redirect(self, cluster: str, into: str, why: str) -> None:
         regroupings.merge(self._connection, cluster, into, by="triage", why=why)
-
-    def _exemplars(self, cluster: str) -> int:
-        asked = select(func.count()).select_from(exemplars).where(exemplars.c.cluster == cluster)
-        return int(self._connection.scalar(asked) or 0)
 
     def _count(self) -> int:
         return int(self._connection.scalar(select(func.count()).select_from(clusters)) or 0)

@@ -1,12 +1,12 @@
 """The table: our clusters and other people's rules on the same traces, bugs and split.
 
     .venv/bin/python scripts/bench/clustering/evaluate.py            on the bugs for design and tuning
-    .venv/bin/python scripts/bench/clustering/evaluate.py --sealed   on the others; each use is counted
+    .venv/bin/python scripts/bench/clustering/evaluate.py --fresh    on the fresh ones; each use is counted
 
 `all`, `stripped` or `full` limit the table to those sets; --no-peers leaves it out, --no-details what
 follows it. Parts of one table may so be made by several runs at a time.
 
-Every peer's thresholds and parameters are tuned on the design and tuning bugs, for each of the three
+Every peer's thresholds and parameters are tuned on the old bugs, for each of the three
 sets of traces apart; ours are one setting for all. Needs siggen, numpy and scipy, fetched once into the
 corpus' folder.
 """
@@ -30,7 +30,7 @@ import dataset
 import measure
 import peers
 import tune
-from dataset import DESIGN, SEALED, TUNE, Trace
+from dataset import FRESH, OLD, Trace
 from measure import bcubed
 from peers import Distance, Grouping, Labels, Stack
 from phps import home
@@ -177,19 +177,10 @@ def views(traces: Sequence[Trace], labels: Labels) -> None:
     both = [pair for pair in pairs.values() if len(pair) == 2]
     same = sum(pair["stripped"] == pair["symbols"] for pair in both)
     print(f"\nsame core stripped and with symbols in one cluster: {same} of {len(both)} ({same / len(both):.1%})")
-    by_bug: dict[str, tuple[list[object], list[object]]] = {}
-    for trace, label in zip(traces, labels, strict=True):
-        if trace.view == "stripped" and trace.kind != "c":
-            old = "7.4" in trace.condition
-            if old or "8.2" in trace.condition:
-                by_bug.setdefault(trace.bug, ([], []))[not old].append(label)
-    shares, apart = [], []
-    for bug, (olds, news) in by_bug.items():
-        if olds and news:
-            share = sum(o == n for o in olds for n in news) / (len(olds) * len(news))
-            major = Counter(olds).most_common(1)[0][0] == Counter(news).most_common(1)[0][0]
-            shares.append((share, major))
-            apart += [] if major else [bug]
+    stripped = [(t.bug, t.condition, label) for t, label in zip(traces, labels, strict=True)
+                if t.view == "stripped" and t.kind != "c"]  # fmt: skip
+    found = measure.versions(stripped)
+    shares, apart = list(found.values()), [bug for bug, (_, major) in found.items() if not major]
     if shares:
         mains, pairs_ = (sum(pair[k] for pair in shares) / len(shares) for k in (1, 0))
         print(f"same bug on PHP 7.4 and 8.2 without symbols, {len(shares)} bugs: main cluster the same for "
@@ -261,11 +252,11 @@ def main(argv: list[str]) -> int:
     ensure_packages()
     for part, bugs, count in dataset.sizes():
         print(f"{part}: {bugs} bugs, {count} traces")
-    train = dataset.load([DESIGN, TUNE])
+    train = dataset.load(OLD)
     judge = train
-    if "--sealed" in argv:
-        judge = dataset.load([SEALED])
-        print(f"look number {dataset.count_look(' '.join(argv))} at the sealed bugs")
+    if "--fresh" in argv:
+        judge = dataset.load(FRESH)
+        print(f"look number {dataset.count_look(' '.join(argv))} at the fresh bugs")
     if "--no-peers" not in argv:
         table(train, judge, [word for word in argv if not word.startswith("--")] or [""])
     if "--no-details" in argv:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -55,3 +55,21 @@ def bootstrap(labels: Sequence[str], ours: Sequence[object], theirs: Sequence[ob
     low, high = int(rounds * 0.025), int(rounds * 0.975)
     whole = bcubed(labels, ours).f1 - bcubed(labels, theirs).f1
     return whole, differences[low], differences[high], own[low], own[high]
+
+
+def versions(found: Iterable[tuple[str, str, object]]) -> dict[str, tuple[float, bool]]:
+    """Of `(bug, condition, cluster)`: each bug that died on PHP 7.4 and on 8.2, with two figures.
+
+    The share of pairs of crashes, one of each, in one cluster; and whether most of both are in the same.
+    """
+    by_bug: dict[str, tuple[list[object], list[object]]] = {}
+    for bug, condition, label in found:
+        old = "7.4" in condition
+        if old or "8.2" in condition:
+            by_bug.setdefault(bug, ([], []))[not old].append(label)
+    shares = {}
+    for bug, (olds, news) in by_bug.items():
+        if olds and news:
+            share = sum(o == n for o in olds for n in news) / (len(olds) * len(news))
+            shares[bug] = share, Counter(olds).most_common(1)[0][0] == Counter(news).most_common(1)[0][0]
+    return shares
