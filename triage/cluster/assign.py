@@ -26,6 +26,7 @@ MOST_EXEMPLARS = 24
 _CLUSTERS = 8
 _OF_ONE = 3
 _WORDS = 16
+_LATER = 0.8
 CROWD = 400
 """A word that more exemplars share than this finds nothing: it is left out."""
 
@@ -86,13 +87,17 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def choose(found: Iterable[tuple[str, str, int]], clusters: int, each: int) -> list[tuple[str, str]]:
-    """Of `(cluster, exemplar, words shared)`, the `(cluster, exemplar)` that share most, ties by lot.
+def choose(shared: Mapping[str, Iterable[int]], owners: Mapping[str, str], clusters: int, each: int
+           ) -> list[tuple[str, str]]:  # fmt: skip
+    """The `(cluster, exemplar)` to compare, from the places in the list of words that each exemplar shares.
 
-    At most `each` of one cluster, and of so many clusters: a large one does not hide the others.
+    The first words tell most. At most `each` of one cluster, and of so many clusters: a large one does not hide
+    the others. Ties are broken by lot.
     """
+    worth = {exemplar: sum(_LATER**at for at in places) for exemplar, places in shared.items()}
     taken: dict[str, list[tuple[str, str]]] = {}
-    for cluster, exemplar, _ in sorted(found, key=lambda row: (-row[2], row[1])):
+    for exemplar in sorted(worth, key=lambda one: (-worth[one], one)):
+        cluster = owners[exemplar]
         if cluster not in taken and len(taken) == clusters:
             continue
         own = taken.setdefault(cluster, [])
@@ -102,7 +107,7 @@ def choose(found: Iterable[tuple[str, str, int]], clusters: int, each: int) -> l
 
 
 def words_of(profile: Profile) -> list[str]:
-    """The rarest words of a crash: what an index keeps and looks for."""
+    """The rarest words of a crash, those near the place of death first: what an index keeps and looks for."""
     unique = dict.fromkeys(tokens(profile))
     return sorted(unique, key=lambda word: -rarity(word.partition(":")[2]))[:_WORDS]
 

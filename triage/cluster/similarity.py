@@ -45,6 +45,7 @@ class Weights:
     heap: float
     place: float
     unknown: float
+    first: float
     rarest: float
     commonest: float
     alike: float
@@ -225,7 +226,8 @@ def _gain(a: _Weighed, b: _Weighed, found: Relation, given: Weights) -> float:
 def _pair(a: _Weighed, b: _Weighed, found: Relation, given: Weights) -> list[Row]:
     whole = a.weight + b.weight
     if found.verdict == UNKNOWN:
-        return [Row(text(a.step), text(b.step), UNKNOWN, whole)]
+        # Where it died is what matters: not to know whether that is the same place is a larger doubt.
+        return [Row(text(a.step), text(b.step), UNKNOWN, whole * (given.first if a.at == b.at == 0 else 1.0))]
     near = math.exp(-given.offset * abs(a.at - b.at))
     rows = [Row(text(a.step), text(b.step), MATCH, whole * near * found.sure, found.why)]
     if found.sure < 1.0:

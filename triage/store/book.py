@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 
@@ -44,16 +44,15 @@ class SqlBook:
     def candidates(self, told: Sequence[str], clusters: int, each: int) -> Sequence[Exemplar]:
         shared, owners = self._sharing(told)
         roots = {cluster: self.root(cluster) for cluster in set(owners.values())}
-        found = [(roots[owners[id_]], id_, count) for id_, count in shared.items()]
-        chosen = choose(found, clusters, each)
+        chosen = choose(shared, {id_: roots[own] for id_, own in owners.items()}, clusters, each)
         asked = select(exemplars.c.id, exemplars.c.profile).where(exemplars.c.id.in_([id_ for _, id_ in chosen]))
         profiles = {row.id: row.profile for row in self._connection.execute(asked)}
         return [Exemplar(cluster, load(profiles[id_])) for cluster, id_ in chosen if id_ in profiles]
 
-    def _sharing(self, told: Sequence[str]) -> tuple[Counter[str], dict[str, str]]:
-        """How many of the words each exemplar has, crowded words left out; and the cluster of each."""
+    def _sharing(self, told: Sequence[str]) -> tuple[dict[str, list[int]], dict[str, str]]:
+        """Which of the words each exemplar has, by their places, crowded words left out; and its cluster."""
         if not told:
-            return Counter(), {}
+            return {}, {}
         parts = []
         for at, word in enumerate(told):
             one = select(literal_column(str(at)).label("at"), words.c.exemplar)
@@ -65,7 +64,10 @@ class SqlBook:
         )
         rows = self._connection.execute(asked).all()
         crowded = {at for at, count in Counter(row.at for row in rows).items() if count > CROWD}
-        shared = Counter(row.exemplar for row in rows if row.at not in crowded)
+        shared: defaultdict[str, list[int]] = defaultdict(list)
+        for row in rows:
+            if row.at not in crowded:
+                shared[row.exemplar].append(row.at)
         return shared, {row.exemplar: row.cluster for row in rows}
 
     def is_known(self, cluster: str, key: str, profile: Profile) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from triage.cluster.assign import CROWD, MOST_EXEMPLARS, Exemplar, choose, exemplar_id
@@ -35,13 +35,13 @@ class MemoryBook:
         return sorted(clusters, key=lambda cluster: self.age[cluster])
 
     def candidates(self, words: Sequence[str], clusters: int, each: int) -> Sequence[Exemplar]:
-        shared: Counter[str] = Counter()
-        for word in words:
+        shared: defaultdict[str, list[int]] = defaultdict(list)
+        for at, word in enumerate(words):
             postings = self.index.get(word, ())
-            if len(postings) <= CROWD:
-                shared.update(postings)
-        found = [(self.root(self.kept[id_].cluster), id_, count) for id_, count in shared.items()]
-        return [Exemplar(cluster, self.kept[id_].profile) for cluster, id_ in choose(found, clusters, each)]
+            for id_ in postings if len(postings) <= CROWD else ():
+                shared[id_].append(at)
+        owners = {id_: self.root(self.kept[id_].cluster) for id_ in shared}
+        return [Exemplar(cluster, self.kept[id_].profile) for cluster, id_ in choose(shared, owners, clusters, each)]
 
     def is_known(self, cluster: str, key: str, profile: Profile) -> bool:
         id_ = exemplar_id(key, profile)
