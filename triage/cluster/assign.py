@@ -23,7 +23,7 @@ from triage.model import Signature
 
 EXACT, SIMILAR, NEW = "exact", "similar", "new"
 MOST_EXEMPLARS = 24
-_CLUSTERS = 8
+_CLUSTERS = 10
 _OF_ONE = 3
 _WORDS = 16
 _LATER = 0.8

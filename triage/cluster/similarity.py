@@ -42,6 +42,7 @@ class Weights:
     script: float
     opcode: float
     fault: float
+    signal: float
     heap: float
     place: float
     unknown: float
@@ -159,12 +160,13 @@ def _relation(a: Step, b: Step, given: Weights) -> Relation:
     """Whether two frames are the same function, are not, or cannot be told."""
     if a.kind != b.kind:
         return _OTHER
-    if a.place is not None and a.place == b.place:
-        return _SAME
     if a.name is not None and b.name is not None:
         return _SAME if a.name == b.name else _OTHER
     if a.function is not None and b.function is not None and _build(a) == _build(b):
         return _SAME if a.function == b.function else _OTHER
+    # Not before: behind a call that never returns lies the next function's first instruction.
+    if a.place is not None and a.place == b.place:
+        return _SAME
     if a.module != b.module:
         return _OTHER
     return _by_traits(a, b, given)
@@ -267,6 +269,8 @@ def _cycle_worth(step: Step, given: Weights) -> float:
 def _beside(a: Profile, b: Profile, given: Weights) -> list[Row]:
     """What tells beside the stack. What one of the two does not know says nothing."""
     rows: list[Row] = []
+    if a.signal and b.signal and a.signal != b.signal:
+        rows.append(Row(a.signal, b.signal, DIFFERENT, given.signal))
     if a.fault and b.fault and not a.overflow:
         same = a.fault == b.fault
         rows.append(Row(a.fault, b.fault, MATCH if same else DIFFERENT, given.fault))

@@ -36,7 +36,7 @@ Signed = tuple[Trace, Signature, Profile]
 
 _RANGES = {
     "decay": (0.1, 2.0), "offset": (0.0, 0.8), "helper": (0.05, 0.8), "outside": (0.0, 0.6),
-    "built_in": (0.2, 2.5), "script": (0.0, 0.6), "opcode": (0.0, 0.8), "fault": (0.0, 0.8),
+    "built_in": (0.2, 2.5), "script": (0.0, 0.6), "opcode": (0.0, 0.8), "fault": (0.0, 0.8), "signal": (0.0, 1.0),
     "heap": (0.0, 0.8), "place": (0.0, 1.0), "unknown": (0.0, 0.8), "first": (1.0, 5.0), "commonest": (0.02, 0.9),
     "alike": (0.15, 0.7), "sure": (0.5, 3.0), "unlike": (0.0, 0.3), "rich": (0.8, 4.0),
     "join": (0.5, 0.9), "evidence": (0.1, 1.2),
