@@ -11,6 +11,7 @@ before it, even where its key is known, and what stands for a cluster is chosen 
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,11 +24,11 @@ from triage.model import Signature
 
 EXACT, SIMILAR, NEW = "exact", "similar", "new"
 MOST_EXEMPLARS = 24
-_CLUSTERS = 10
-_OF_ONE = 3
-_WORDS = 16
+_CLUSTERS = 8
+_OF_ONE = 2
+_WORDS = 12
 _LATER = 0.8
-CROWD = 400
+CROWD = 150
 """A word that more exemplars share than this finds nothing: it is left out."""
 
 
@@ -87,16 +88,22 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def choose(shared: Mapping[str, Iterable[int]], owners: Mapping[str, str], clusters: int, each: int
-           ) -> list[tuple[str, str]]:  # fmt: skip
-    """The `(cluster, exemplar)` to compare, from the places in the list of words that each exemplar shares.
+def likeliest(shared: Mapping[str, Sequence[int]], most: int) -> dict[str, Sequence[int]]:
+    """Of the exemplars with the places in the list of words that each shares, those that share most, in order.
 
-    The first words tell most. At most `each` of one cluster, and of so many clusters: a large one does not hide
-    the others. Ties are broken by lot.
+    The first words tell most; ties are broken by lot.
     """
     worth = {exemplar: sum(_LATER**at for at in places) for exemplar, places in shared.items()}
+    return {one: shared[one] for one in heapq.nsmallest(most, worth, key=lambda one: (-worth[one], one))}
+
+
+def choose(shared: Iterable[str], owners: Mapping[str, str], clusters: int, each: int) -> list[tuple[str, str]]:
+    """The `(cluster, exemplar)` to compare, of exemplars in the order of `likeliest`.
+
+    At most `each` of one cluster, and of so many clusters: a large one does not hide the others.
+    """
     taken: dict[str, list[tuple[str, str]]] = {}
-    for exemplar in sorted(worth, key=lambda one: (-worth[one], one)):
+    for exemplar in shared:
         cluster = owners[exemplar]
         if cluster not in taken and len(taken) == clusters:
             continue

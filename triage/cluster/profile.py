@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 from triage.cluster.shape import BUILT_IN, NATIVE, SCRIPT, Shape, Step, read
@@ -15,6 +16,8 @@ from triage.model import Crash
 _NEAR = 0x10000
 _TOP = 1 << 64
 _TRAITS = 4
+MOST_STEPS = 9
+"""No comparison looks farther out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,10 @@ class Profile:
         return not self.steps
 
 
+_FIELDS = tuple(field.name for field in fields(Profile))
+_STEP_FIELDS = tuple(field.name for field in fields(Step))
+
+
 def profile_of(crash: Crash) -> Profile:
     """What of a crash is compared."""
     shape = read(crash.crashed_thread, builds_of(crash), overflow=is_overflow(crash))
@@ -49,7 +56,7 @@ def profile_of(crash: Crash) -> Profile:
 def profile(shape: Shape, crash: Crash) -> Profile:
     """The same from a shape that was read before."""
     return Profile(
-        steps=shape.steps,
+        steps=shape.steps if shape.overflow else shape.steps[:MOST_STEPS],
         overflow=shape.overflow,
         entry=shape.entry,
         heap=shape.heap,
@@ -102,11 +109,14 @@ def tokens(found: Profile) -> Iterator[str]:
 
 def dump(found: Profile) -> str:
     """JSON of a profile, without what is not there."""
-    record = {name: value for name, value in asdict(found).items() if value}
-    record["steps"] = [{name: value for name, value in step.items() if value} for step in record.get("steps", ())]
+    record = {name: value for name in _FIELDS if (value := getattr(found, name))}
+    record["steps"] = [
+        {name: value for name in _STEP_FIELDS if (value := getattr(step, name))} for step in found.steps
+    ]
     return json.dumps(record, separators=(",", ":"))
 
 
+@lru_cache(maxsize=2048)
 def load(text: str) -> Profile:
     """The profile that `dump` wrote.
 

@@ -15,13 +15,12 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
-from triage.cluster.profile import Profile
+from triage.cluster.profile import MOST_STEPS, Profile
 from triage.cluster.rarity import rarity
 from triage.cluster.shape import BUILT_IN, NATIVE, SCRIPT, Step
 from triage.cluster.traits import described, overlap, richness
 
 MATCH, UNKNOWN, GAP, DIFFERENT = "match", "unknown", "gap", "different"
-_MOST_STEPS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +137,7 @@ def _weigh(found: Profile, given: Weights) -> list[_Weighed]:
     """The steps with what they count: the nearer to the crash and the rarer, the more."""
     weighed: list[_Weighed] = []
     at, outside = 0, False
-    for step in found.steps[:_MOST_STEPS]:
+    for step in found.steps[:MOST_STEPS]:
         weight = math.exp(-given.decay * at) * _worth(step, given) * (given.outside if outside else 1.0)
         weighed.append(_Weighed(step, weight, at))
         if not step.helper:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 
-from sqlalchemy import Connection, delete, func, insert, literal_column, select, union_all, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from triage.cluster.assign import CROWD, MOST_EXEMPLARS, Exemplar, choose, exemplar_id
+from triage.cluster.assign import CROWD, MOST_EXEMPLARS, Exemplar, choose, exemplar_id, likeliest
 from triage.cluster.profile import Profile, dump, load
 from triage.model import Signature, State
 from triage.store import regroupings
@@ -19,6 +19,8 @@ from triage.store.upsert import insert_missing
 _ID_DIGITS = 6
 _CALLED_FROM, _SEVERAL = " ◂ ", "several callers"
 _WORD_DIGITS = 16
+_LOOKED_AT = 48  # exemplars whose cluster is looked up, of all that share a word
+_HAVING = select(words.c.exemplar).where(words.c.word == bindparam("word")).limit(CROWD + 1)
 
 
 class SqlBook:
@@ -42,33 +44,32 @@ class SqlBook:
         return root(self._connection, cluster)
 
     def candidates(self, told: Sequence[str], clusters: int, each: int) -> Sequence[Exemplar]:
-        shared, owners = self._sharing(told)
-        roots = {cluster: self.root(cluster) for cluster in set(owners.values())}
-        chosen = choose(shared, {id_: roots[own] for id_, own in owners.items()}, clusters, each)
+        shared = likeliest(self._sharing(told), _LOOKED_AT)
+        owners = self._owners(shared)
+        chosen = choose([id_ for id_ in shared if id_ in owners], owners, clusters, each)
         asked = select(exemplars.c.id, exemplars.c.profile).where(exemplars.c.id.in_([id_ for _, id_ in chosen]))
         profiles = {row.id: row.profile for row in self._connection.execute(asked)}
-        return [Exemplar(cluster, load(profiles[id_])) for cluster, id_ in chosen if id_ in profiles]
+        return [Exemplar(cluster, load(profiles[id_])) for cluster, id_ in chosen]
 
-    def _sharing(self, told: Sequence[str]) -> tuple[dict[str, list[int]], dict[str, str]]:
-        """Which of the words each exemplar has, by their places, crowded words left out; and its cluster."""
-        if not told:
-            return {}, {}
-        parts = []
+    def _sharing(self, told: Sequence[str]) -> dict[str, list[int]]:
+        """Which of the words each exemplar has, by their places; crowded words left out."""
+        shared: defaultdict[str, list[int]] = defaultdict(list)
         for at, word in enumerate(told):
-            one = select(literal_column(str(at)).label("at"), words.c.exemplar)
-            one = one.where(words.c.word == word_digest(word))
-            parts.append(select(one.limit(CROWD + 1).subquery()))
-        found = union_all(*parts).subquery()
-        asked = select(found.c.at, found.c.exemplar, exemplars.c.cluster).join(
-            exemplars, exemplars.c.id == found.c.exemplar
+            found = self._connection.scalars(_HAVING, {"word": word_digest(word)}).all()
+            for id_ in found if len(found) <= CROWD else ():
+                shared[id_].append(at)
+        return shared
+
+    def _owners(self, ids: Iterable[str]) -> dict[str, str]:
+        """The cluster of each exemplar, redirects followed."""
+        asked = (
+            select(exemplars.c.id, exemplars.c.cluster, redirects.c.target)
+            .outerjoin(redirects, redirects.c.cluster == exemplars.c.cluster)
+            .where(exemplars.c.id.in_(list(ids)))
         )
         rows = self._connection.execute(asked).all()
-        crowded = {at for at, count in Counter(row.at for row in rows).items() if count > CROWD}
-        shared: defaultdict[str, list[int]] = defaultdict(list)
-        for row in rows:
-            if row.at not in crowded:
-                shared[row.exemplar].append(row.at)
-        return shared, {row.exemplar: row.cluster for row in rows}
+        roots = {target: self.root(target) for target in {row.target for row in rows if row.target is not None}}
+        return {row.id: roots.get(row.target, row.cluster) for row in rows}
 
     def is_known(self, cluster: str, key: str, profile: Profile) -> bool:
         id_ = exemplar_id(key, profile)

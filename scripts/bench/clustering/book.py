@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from triage.cluster.assign import CROWD, MOST_EXEMPLARS, Exemplar, choose, exemplar_id
+from triage.cluster.assign import CROWD, MOST_EXEMPLARS, Exemplar, choose, exemplar_id, likeliest
 from triage.cluster.profile import Profile
 from triage.model import Signature
+
+_LOOKED_AT = 48
 
 
 class MemoryBook:
@@ -40,8 +42,9 @@ class MemoryBook:
             postings = self.index.get(word, ())
             for id_ in postings if len(postings) <= CROWD else ():
                 shared[id_].append(at)
-        owners = {id_: self.root(self.kept[id_].cluster) for id_ in shared}
-        return [Exemplar(cluster, self.kept[id_].profile) for cluster, id_ in choose(shared, owners, clusters, each)]
+        best = likeliest(shared, _LOOKED_AT)
+        owners = {id_: self.root(self.kept[id_].cluster) for id_ in best}
+        return [Exemplar(cluster, self.kept[id_].profile) for cluster, id_ in choose(best, owners, clusters, each)]
 
     def is_known(self, cluster: str, key: str, profile: Profile) -> bool:
         id_ = exemplar_id(key, profile)
