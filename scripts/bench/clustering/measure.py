@@ -57,16 +57,16 @@ def bootstrap(labels: Sequence[str], ours: Sequence[object], theirs: Sequence[ob
     return whole, differences[low], differences[high], own[low], own[high]
 
 
-def versions(found: Iterable[tuple[str, str, object]]) -> dict[str, tuple[float, bool]]:
-    """Of `(bug, condition, cluster)`: each bug that died on PHP 7.4 and on 8.2, with two figures.
+def versions(found: Iterable[tuple[str, str, object]], old: str = "7.4", new: str = "8.2"
+             ) -> dict[str, tuple[float, bool]]:  # fmt: skip
+    """Of `(bug, condition, cluster)`: each bug that died on both versions, with two figures.
 
     The share of pairs of crashes, one of each, in one cluster; and whether most of both are in the same.
     """
     by_bug: dict[str, tuple[list[object], list[object]]] = {}
     for bug, condition, label in found:
-        old = "7.4" in condition
-        if old or "8.2" in condition:
-            by_bug.setdefault(bug, ([], []))[not old].append(label)
+        if old in condition or new in condition:
+            by_bug.setdefault(bug, ([], []))[old not in condition].append(label)
     shares = {}
     for bug, (olds, news) in by_bug.items():
         if olds and news:

@@ -16,9 +16,7 @@ from triage.symbols.traits import tell
 
 
 def with_traits(crash: Crash) -> Crash:
-    """The crash as it would be read now; itself where it was read so."""
-    if any(frame.start is not None for thread in crash.threads for frame in thread.frames):
-        return crash
+    """The crash as it would be read now; as it was read where a file is gone."""
     builds = {module.path: module.build_id for module in crash.modules}
     return replace(crash, threads=tuple(
         tell(thread, lambda path: _file(path, builds.get(path))) if thread.crashed else thread
