@@ -201,11 +201,25 @@ PARTS = (*(f"fresh-orders-{where}" for where in _WHERE), "fresh-fpm-debian", "fr
 
 
 def traces() -> Iterator[dict[str, Any]]:
-    """All that is kept, as `corpus.traces`."""
+    """All that is kept and shows its bug, as `corpus.traces`."""
     for name in PARTS:
         for record in lines(home() / "traces" / f"{name}.jsonl.gz"):
-            if record["crash"] is not None:
+            if record["crash"] is not None and _shows(record):
                 yield record
+
+
+def _shows(record: dict[str, Any]) -> bool:
+    """Whether the bug's own victim died of the value.
+
+    Without a code cache PHP counts a value's references when it hands it to a function, and dies of a wild pointer
+    there, whichever function was to get it: that is one and the same crash under the labels of many. So a crash
+    counts for a function only where the innermost frame of PHP's own stack is a built-in function's.
+    """
+    if not record["bug"].startswith("v-") or record["bug"].startswith("v-op-"):
+        return True
+    frames = next((thread["frames"] for thread in record["crash"]["threads"] if thread["crashed"]), [])
+    innermost = next((frame for frame in frames if frame["kind"] == "php"), None)
+    return innermost is not None and innermost["file"] is None
 
 
 def main(wanted: list[str]) -> int:
