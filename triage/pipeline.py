@@ -58,7 +58,9 @@ from triage.runtimes.protocol import Reading, nowhere
 from triage.symbols import Finder
 from triage.symbols.abort import abort_message
 from triage.symbols.debuginfod import Debuginfod
+from triage.symbols.elffile import ElfFile
 from triage.symbols.flips import flips
+from triage.symbols.traits import tell
 from triage.text import size
 from triage.wire import crash_from_json
 
@@ -179,6 +181,7 @@ class _Examination:
         reading: Reading | None = self._stage("runtime", self._runtime, None)
         threads, registers, instruction = self._stage("gdb", lambda: self._native(reading), self._from_notes())
         merged: tuple[Thread, ...] = self._stage("merge", lambda: self._merge(threads, reading), ())
+        merged = self._stage("traits", lambda: tuple(map(self._told, merged)), merged)
         crashed = next((thread for thread in merged if thread.crashed), None)
         nothing: tuple[Instruction | None, Fault | None] = (None, None)
         at = self._stage("fault", self._fault, nothing)
@@ -351,6 +354,15 @@ class _Examination:
             name = reading.thread_names.get(thread.id) if reading is not None else None
             merged.append(_thread(thread, woven, name))
         return tuple(merged)
+
+    def _told(self, thread: Thread) -> Thread:
+        """The crashed thread with what tells its functions that have no name."""
+        modules = {module.path: module for module in self._core.modules}
+
+        def file_of(path: str) -> ElfFile | None:
+            return self._finder.locate(modules[path]).file if path in modules else None
+
+        return tell(thread, file_of) if thread.crashed else thread
 
     def _decoded(self, pc: int | None, registers: Mapping[str, int]) -> Instruction | None:
         core = self._core

@@ -381,6 +381,8 @@ def _frame_to_json(frame: Frame) -> Json:
         "opcode": frame.opcode,
         "arguments": wire_runtime.arguments_to_json(frame.arguments),
         "trust": frame.trust,
+        **({"start": hex(frame.start)} if frame.start is not None else {}),
+        **({"traits": list(frame.traits)} if frame.traits else {}),
     }
 
 
@@ -400,6 +402,8 @@ def _frame_from_json(record: Mapping[str, Any]) -> Frame:
         opcode=record.get("opcode"),
         arguments=wire_runtime.arguments_from_json(record.get("arguments", [])),
         trust=record.get("trust"),
+        start=_maybe(_unhex, record.get("start")),
+        traits=tuple(record.get("traits", ())),
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from triage.cluster.normalize import function_name, module_name, words
+from triage.cluster.traits import normal, told_name
 from triage.model import Frame, Thread
 
 _CYCLE_FRAMES = 60
@@ -31,9 +32,10 @@ class Step:
     """One telling frame.
 
     `kind` is `native`, `built-in` (a function of the interpreter) or `script`. `name` is `None` where
-    nobody knows it; `function` is then `BUILD:START` if the function's start is known. `place` is
+    nobody knows it; `function` is `BUILD:START` if the function's start is known. `place` is
     `BUILD+OFFSET`, the very instruction, for native frames of a known build. `helper` marks functions
-    that only do what they are told. `opcode` is what a script frame was executing.
+    that only do what they are told. `opcode` is what a script frame was executing. `traits` are what the code of a
+    function refers to that its file has no name for.
     """
 
     kind: str
@@ -43,6 +45,7 @@ class Step:
     place: str | None = None
     helper: bool = False
     opcode: str | None = None
+    traits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,8 @@ class Shape:
 
     With `overflow`, they are the functions that call each other, in no order that means anything, and
     `entry` is the built-in function that led to them.
-    `heap` is the allocator's function the crash happened in, with its size class; `died_at` the
+    `heap` is the allocator's function the crash happened in, with its size class; with `opaque` it may have been
+    in one that nobody can name; `died_at` the
     address of the crash itself within its build. `why` says, frame by frame, what was kept or left out.
     """
 
@@ -59,6 +63,7 @@ class Shape:
     overflow: bool = False
     entry: str | None = None
     heap: str | None = None
+    opaque: bool = False
     died_at: str | None = None
     places: tuple[str, ...] = ()
     markers: frozenset[str] = frozenset()
@@ -80,6 +85,12 @@ def place_of(frame: Frame, builds: Mapping[str, str | None]) -> str | None:
     return f"{build[:_BUILD_DIGITS]}+{frame.offset:x}" if build and frame.offset is not None else None
 
 
+def _function_of(frame: Frame, builds: Mapping[str, str | None]) -> str | None:
+    """The function of a native frame in a form that no other build shares, where its start is known."""
+    build = builds.get(frame.module) if frame.module else None
+    return f"{build[:_BUILD_DIGITS]}:{frame.start:x}" if build and frame.start is not None else None
+
+
 class _Reader:
     """Walks one stack outwards and judges its frames."""
 
@@ -89,12 +100,14 @@ class _Reader:
         self._why: list[str] = []
         self._heap: str | None = None
         self._markers: set[str] = set()
+        self._opaque = self._reached = False
 
     def whole(self) -> Shape:
         ended, outermost = self._ended_itself(), self._outermost_script()
         steps: list[Step] = []
         for at, frame in enumerate(self._frames):
             if frame.kind != "native":
+                self._reached = True
                 if frame.function is not None:
                     steps.append(script_step(frame))
                 continue
@@ -103,11 +116,13 @@ class _Reader:
                 step, reason = None, "the way to the script, the same for every crash of it"
             self._why.append(f"{'kept' if step else 'left out'} {frame.function or 'unnamed frame'}: {reason}")
             if step is not None:
+                self._reached = True
                 steps.append(step)
         places = self._places(ended)
         return Shape(
             steps=tuple(_fold(steps)[:_MOST_STEPS]),
             heap=self._heap,
+            opaque=self._opaque,
             died_at=places[0] if places else None,
             places=tuple(places),
             markers=frozenset(self._markers),
@@ -148,7 +163,7 @@ class _Reader:
                 break
             if frame.note == "signal handler":
                 return at + 1 if ended else 0
-            if frame.function is not None and function_name(frame.function) in words("abort.txt"):
+            if frame.function is not None and self._name(frame) in words("abort.txt"):
                 ended = at + 1
         return ended
 
@@ -164,7 +179,12 @@ class _Reader:
             if at == 0 and frame.module is None:
                 self._markers.add("bad-jump")
             return None, "it has no name, so it cannot make two crashes equal"
-        return self._named(at, function_name(frame.function), module_name(frame.module))
+        return self._named(at, self._name(frame), module_name(frame.module))
+
+    def _name(self, frame: Frame) -> str:
+        """The function's name; of a few without one, the name that their own words give away."""
+        name = function_name(frame.function or "")
+        return (told_name(frame.traits) or name) if _GENERATED.fullmatch(name) else name
 
     def _named(self, at: int, name: str, module: str) -> tuple[Step | None, str]:
         frame = self._frames[at]
@@ -181,18 +201,26 @@ class _Reader:
             return None, "the code of the built-in function that follows"
         if name in words("collector.txt") and not self._markers & {"collecting"} and at < _NEAR_THE_TOP:
             self._markers.add("collecting")
-        step = Step(kind=NATIVE, name=name, module=module, place=place_of(frame, self._builds),
-                    helper=name in words("helpers.txt"))  # fmt: skip
+        step = Step(
+            kind=NATIVE,
+            name=name,
+            module=module,
+            function=_function_of(frame, self._builds),
+            place=place_of(frame, self._builds),
+            helper=name in words("helpers.txt"),
+            traits=normal(frame.traits),
+        )
         return step, "does what it is told: its caller counts as well" if step.helper else "tells where it died"
 
     def _generated(self, frame: Frame, name: str, module: str) -> tuple[Step | None, str]:
         if module in words("system.txt"):
+            self._opaque = self._opaque or not self._reached
             return None, "the system's own business"
         build = self._builds.get(frame.module or "")
         if build is None:
             return None, "an address in a build nobody knows, so it cannot make two crashes equal"
         step = Step(kind=NATIVE, module=module, function=f"{build[:_BUILD_DIGITS]}:{name.removeprefix('sub_')}",
-                    place=place_of(frame, self._builds))  # fmt: skip
+                    place=place_of(frame, self._builds), traits=normal(frame.traits))  # fmt: skip
         return step, "has no name, but an address, which tells where it died in this one build"
 
     def _is_handler(self, at: int, name: str) -> bool:

@@ -23,8 +23,9 @@ from triage.cluster.shape import FILE_CODE, NATIVE, Shape, Step, read, script_na
 from triage.model import Crash, Frame, Signal, Signature, Thread
 
 VERSION = "v2"
+_COMPARED = "c2"  # the rules by which crashes are compared, and those that stand for a cluster chosen
 LISTS = ("abort.txt", "allocator.txt", "collector.txt", "helpers.txt", "machinery.txt", "markers.txt", "modules.txt",
-         "rewrites.txt", "shutdown.txt", "system.txt")  # fmt: skip
+         "rewrites.txt", "shutdown.txt", "system.txt", "told.txt")  # fmt: skip
 _NATIVE_FRAMES = 5
 _HELPER_FRAMES = 3
 _ENOUGH_NAMES = 3
@@ -33,8 +34,8 @@ _LONGEST = 400
 
 
 def rules() -> str:
-    """What the keys depend on beside the crash: the rules' version and the lists, the user's included."""
-    return f"{VERSION}-{lists.fingerprint(__package__ or '', *LISTS)}"
+    """What keys and exemplars depend on beside the crash: the rules' version and the lists, the user's included."""
+    return f"{VERSION}-{_COMPARED}-{lists.fingerprint(__package__ or '', *LISTS)}"
 
 
 def sign(

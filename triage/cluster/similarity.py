@@ -13,22 +13,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import NamedTuple
 
-from triage.cluster.profile import Profile
+from triage.cluster.profile import MOST_STEPS, Profile
 from triage.cluster.rarity import rarity
 from triage.cluster.shape import BUILT_IN, NATIVE, SCRIPT, Step
+from triage.cluster.traits import described, overlap, richness
 
 MATCH, UNKNOWN, GAP, DIFFERENT = "match", "unknown", "gap", "different"
-_MOST_STEPS = 14
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
     """What the parts of a comparison weigh.
 
-    `join` is the score from which two are the same, `link` that from which one crash makes two clusters
-    one, `evidence` the matched weight below which nobody may say so. The values are in weights.json,
-    tuned on known bugs.
+    `join` is the score from which two are the same, `evidence` the matched weight below which nobody may
+    say so. Of functions without a name, `alike` is the share of what they refer to from which they may be one,
+    `sure` what they must have in common to be so beyond doubt, `unlike` the share below which they are two if both
+    refer to as much as `rich`. The values are in weights.json, tuned on known bugs.
     """
 
     decay: float
@@ -39,15 +41,19 @@ class Weights:
     script: float
     opcode: float
     fault: float
+    signal: float
     heap: float
     place: float
     unknown: float
+    first: float
     rarest: float
     commonest: float
+    alike: float
+    sure: float
+    unlike: float
+    rich: float
     join: float
-    link: float
     evidence: float
-    nearest: int
 
 
 @cache
@@ -60,13 +66,15 @@ def weights() -> Weights:
 class Row:
     """One line of two stacks side by side. `a`, `b` as people read them, `None` on the side that has none.
 
-    `verdict` is `match`, `different`, `gap`, or `unknown`; `weight` what it counts.
+    `verdict` is `match`, `different`, `gap`, or `unknown`; `weight` what it counts. `why` says by what two
+    functions are one that have no name in common.
     """
 
     a: str | None
     b: str | None
     verdict: str
     weight: float
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,17 @@ class Comparison:
     def is_same(self, given: Weights) -> bool:
         """Whether this is enough to call them one."""
         return self.score >= given.join and self.matched >= given.evidence
+
+
+class Relation(NamedTuple):
+    """How two frames stand to each other, and how sure a match is, from 0 to 1."""
+
+    verdict: str
+    sure: float = 1.0
+    why: str | None = None
+
+
+_SAME, _OTHER, _UNTOLD = Relation(MATCH), Relation(DIFFERENT), Relation(UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +137,7 @@ def _weigh(found: Profile, given: Weights) -> list[_Weighed]:
     """The steps with what they count: the nearer to the crash and the rarer, the more."""
     weighed: list[_Weighed] = []
     at, outside = 0, False
-    for step in found.steps[:_MOST_STEPS]:
+    for step in found.steps[:MOST_STEPS]:
         weight = math.exp(-given.decay * at) * _worth(step, given) * (given.outside if outside else 1.0)
         weighed.append(_Weighed(step, weight, at))
         if not step.helper:
@@ -136,19 +155,30 @@ def _worth(step: Step, given: Weights) -> float:
     return given.helper * common if step.helper else common
 
 
-def _relation(a: Step, b: Step) -> str:
+def _relation(a: Step, b: Step, given: Weights) -> Relation:
     """Whether two frames are the same function, are not, or cannot be told."""
     if a.kind != b.kind:
-        return DIFFERENT
-    if a.place is not None and a.place == b.place:
-        return MATCH
+        return _OTHER
     if a.name is not None and b.name is not None:
-        return MATCH if a.name == b.name else DIFFERENT
+        return _SAME if a.name == b.name else _OTHER
     if a.function is not None and b.function is not None and _build(a) == _build(b):
-        return MATCH if a.function == b.function else DIFFERENT
+        return _SAME if a.function == b.function else _OTHER
+    # Not before: behind a call that never returns lies the next function's first instruction.
+    if a.place is not None and a.place == b.place:
+        return _SAME
     if a.module != b.module:
-        return DIFFERENT
-    return UNKNOWN
+        return _OTHER
+    return _by_traits(a, b, given)
+
+
+def _by_traits(a: Step, b: Step, given: Weights) -> Relation:
+    """Whether two functions that are not both named are one, by what their code refers to."""
+    share, common = overlap(a.traits, b.traits)
+    if share >= given.alike:
+        return Relation(MATCH, min(1.0, common / given.sure), described(a.traits, b.traits))
+    if share < given.unlike and min(richness(a.traits), richness(b.traits)) >= given.rich:
+        return _OTHER
+    return _UNTOLD
 
 
 def _build(step: Step) -> str:
@@ -159,7 +189,7 @@ def _align(a: Sequence[_Weighed], b: Sequence[_Weighed], given: Weights) -> list
     """The alignment that matches most weight, as rows from the crash outwards."""
     width = len(b) + 1
     best = [0.0] * ((len(a) + 1) * width)
-    verdicts = [[_relation(one.step, other.step) for other in b] for one in a]
+    verdicts = [[_relation(one.step, other.step, given) for other in b] for one in a]
     for i in range(len(a) - 1, -1, -1):
         for j in range(len(b) - 1, -1, -1):
             here = max(best[(i + 1) * width + j], best[i * width + j + 1])
@@ -186,19 +216,23 @@ def _align(a: Sequence[_Weighed], b: Sequence[_Weighed], given: Weights) -> list
     return rows
 
 
-def _gain(a: _Weighed, b: _Weighed, verdict: str, given: Weights) -> float:
-    if verdict == MATCH:
-        return (a.weight + b.weight) * math.exp(-given.offset * abs(a.at - b.at))
-    # To explain two frames by each other is better than to leave both unexplained, and worse than a match.
-    return 0.4 * min(a.weight, b.weight) * math.exp(-given.offset * abs(a.at - b.at)) if verdict == UNKNOWN else 0.0
-
-
-def _pair(a: _Weighed, b: _Weighed, verdict: str, given: Weights) -> list[Row]:
-    whole = a.weight + b.weight
-    if verdict == UNKNOWN:
-        return [Row(text(a.step), text(b.step), UNKNOWN, whole)]
+def _gain(a: _Weighed, b: _Weighed, found: Relation, given: Weights) -> float:
     near = math.exp(-given.offset * abs(a.at - b.at))
-    rows = [Row(text(a.step), text(b.step), MATCH, whole * near)]
+    if found.verdict == MATCH:
+        return (a.weight + b.weight) * near * max(found.sure, 0.4)
+    # To explain two frames by each other is better than to leave both unexplained, and worse than a match.
+    return 0.4 * min(a.weight, b.weight) * near if found.verdict == UNKNOWN else 0.0
+
+
+def _pair(a: _Weighed, b: _Weighed, found: Relation, given: Weights) -> list[Row]:
+    whole = a.weight + b.weight
+    if found.verdict == UNKNOWN:
+        # Where it died is what matters: not to know whether that is the same place is a larger doubt.
+        return [Row(text(a.step), text(b.step), UNKNOWN, whole * (given.first if a.at == b.at == 0 else 1.0))]
+    near = math.exp(-given.offset * abs(a.at - b.at))
+    rows = [Row(text(a.step), text(b.step), MATCH, whole * near * found.sure, found.why)]
+    if found.sure < 1.0:
+        rows.append(Row(text(a.step), text(b.step), UNKNOWN, whole * near * (1.0 - found.sure)))
     if near < 1.0:
         rows.append(Row(text(a.step), text(b.step), DIFFERENT, whole * (1.0 - near)))
     return rows
@@ -209,14 +243,14 @@ def _cycles(a: Profile, b: Profile, given: Weights) -> list[Row]:
     rows: list[Row] = []
     left, lone = list(b.steps), []
     for step in a.steps:
-        twin = next((other for other in left if _relation(step, other) == MATCH), None)
+        twin = next((other for other in left if _relation(step, other, given).verdict == MATCH), None)
         if twin is None:
             lone.append(step)
             continue
         left.remove(twin)
         rows.append(Row(text(step), text(twin), MATCH, _cycle_worth(step, given) + _cycle_worth(twin, given)))
     for step in lone:
-        stranger = next((other for other in left if _relation(step, other) == UNKNOWN), None)
+        stranger = next((other for other in left if _relation(step, other, given).verdict == UNKNOWN), None)
         if stranger is not None:
             left.remove(stranger)
             both = _cycle_worth(step, given) + _cycle_worth(stranger, given)
@@ -234,13 +268,15 @@ def _cycle_worth(step: Step, given: Weights) -> float:
 def _beside(a: Profile, b: Profile, given: Weights) -> list[Row]:
     """What tells beside the stack. What one of the two does not know says nothing."""
     rows: list[Row] = []
+    if a.signal and b.signal and a.signal != b.signal:
+        rows.append(Row(a.signal, b.signal, DIFFERENT, given.signal))
     if a.fault and b.fault and not a.overflow:
         same = a.fault == b.fault
         rows.append(Row(a.fault, b.fault, MATCH if same else DIFFERENT, given.fault))
     if a.entry and b.entry:
         same = a.entry == b.entry
         rows.append(Row(f"{a.entry}()", f"{b.entry}()", MATCH if same else DIFFERENT, given.built_in))
-    if a.heap or b.heap:
+    if (a.heap or b.heap) and not (a.opaque or b.opaque):
         same = bool(a.heap) == bool(b.heap)
         rows.append(Row(a.heap, b.heap, MATCH if same else DIFFERENT, given.heap))
     if a.died_at and a.died_at == b.died_at:

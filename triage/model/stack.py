@@ -138,7 +138,9 @@ class Frame:
     """One frame of the merged stack, innermost first.
 
     `kind` is `native` or the interpreter's name; `offset` is the address within the module
-    (ELF virtual address).
+    (ELF virtual address), `start` that of the function's beginning. `traits` are what the code of a
+    function that its file has no name for refers to (`calls zend_hash_find`, `says Invalid length`): they
+    hold in other builds, where its address does not.
     """
 
     kind: str
@@ -155,6 +157,8 @@ class Frame:
     opcode: str | None = None
     arguments: tuple[Argument, ...] = ()
     trust: str | None = None
+    start: int | None = None
+    traits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ def to_json(
         "matched": round(found.matched, 4),
         "evidence_needed": given.evidence,
         "rows": [
-            {"a": row.a, "b": row.b, "verdict": row.verdict, "weight": round(row.weight, 4)} for row in found.rows
+            {"a": row.a, "b": row.b, "verdict": row.verdict, "weight": round(row.weight, 4), "why": row.why}
+            for row in found.rows
         ],
     }

@@ -8,10 +8,11 @@ from triage.cluster.similarity import DIFFERENT, GAP, MATCH, UNKNOWN, Comparison
 from triage.text import clean
 
 _WIDTH = 34
+_WHY = 120
 _MARKS = {MATCH: "=", UNKNOWN: "?", GAP: " ", DIFFERENT: "≠"}
 _SAID = {
     MATCH: "the same",
-    UNKNOWN: "cannot be told: one of the builds has no name here; hardly counts",
+    UNKNOWN: "cannot be told: one of the builds has no name here; counts little",
     GAP: "only one of them has it",
     DIFFERENT: "not the same",
 }
@@ -56,7 +57,8 @@ def verdict(
 
 def _row(row: Row) -> str:
     a, b = (clean(side or "—", limit=_WIDTH) for side in (row.a, row.b))
-    return f"  {row.weight:6.2f}  {a:<{_WIDTH}} {_MARKS[row.verdict]} {b:<{_WIDTH}}  {_SAID[row.verdict]}".rstrip()
+    said = f"the same: {clean(row.why, limit=_WHY)}" if row.why else _SAID[row.verdict]
+    return f"  {row.weight:6.2f}  {a:<{_WIDTH}} {_MARKS[row.verdict]} {b:<{_WIDTH}}  {said}".rstrip()
 
 
 def _sum(found: Comparison, given: Weights) -> Iterator[str]:

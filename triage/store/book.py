@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 
-from sqlalchemy import Connection, func, insert, literal_column, select, union_all, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from triage.cluster.assign import MOST_EXEMPLARS, Exemplar
+from triage.cluster.assign import CROWD, MOST_EXEMPLARS, Exemplar, choose, exemplar_id, likeliest
 from triage.cluster.profile import Profile, dump, load
 from triage.model import Signature, State
 from triage.store import regroupings
@@ -20,8 +20,9 @@ from triage.store.upsert import insert_missing
 
 _ID_DIGITS = 6
 _CALLED_FROM, _SEVERAL = " ◂ ", "several callers"
-_CROWD = 400  # a word that more exemplars share than this finds nothing: it is left out
 _WORD_DIGITS = 16
+_LOOKED_AT = 48  # exemplars whose cluster is looked up, of all that share a word
+_HAVING = select(words.c.exemplar).where(words.c.word == bindparam("word")).limit(CROWD + 1)
 
 
 class SqlBook:
@@ -51,28 +52,50 @@ class SqlBook:
         """Where a cluster is now: itself, unless it was merged into another."""
         return root(self._connection, cluster)
 
-    def candidates(self, told: Sequence[str], most: int) -> Sequence[Exemplar]:
-        shared = self._sharing(told)
-        best = sorted(shared.items(), key=lambda item: (-item[1], item[0]))[:most]
-        rows = self._connection.execute(
-            select(exemplars.c.id, exemplars.c.cluster, exemplars.c.profile).where(
-                exemplars.c.id.in_([id_ for id_, _ in best])
-            )
-        ).all()
-        return [Exemplar(self.root(row.cluster), load(row.profile)) for row in sorted(rows, key=lambda row: row.id)]
+    def candidates(self, told: Sequence[str], clusters: int, each: int) -> Sequence[Exemplar]:
+        shared = likeliest(self._sharing(told), _LOOKED_AT)
+        owners = self._owners(shared)
+        chosen = choose([id_ for id_ in shared if id_ in owners], owners, clusters, each)
+        asked = select(exemplars.c.id, exemplars.c.profile).where(exemplars.c.id.in_([id_ for _, id_ in chosen]))
+        profiles = {row.id: row.profile for row in self._connection.execute(asked)}
+        return [Exemplar(cluster, load(profiles[id_])) for cluster, id_ in chosen]
 
-    def _sharing(self, told: Sequence[str]) -> Counter[str]:
-        """How many of the words each exemplar has; crowded words left out."""
-        if not told:
-            return Counter()
-        parts = []
+    def _sharing(self, told: Sequence[str]) -> dict[str, list[int]]:
+        """Which of the words each exemplar has, by their places; crowded words left out."""
+        shared: defaultdict[str, list[int]] = defaultdict(list)
         for at, word in enumerate(told):
-            one = select(literal_column(str(at)).label("at"), words.c.exemplar)
-            one = one.where(words.c.word == word_digest(word))
-            parts.append(select(one.limit(_CROWD + 1).subquery()))
-        rows = self._connection.execute(union_all(*parts)).all()
-        crowded = {at for at, count in Counter(row.at for row in rows).items() if count > _CROWD}
-        return Counter(row.exemplar for row in rows if row.at not in crowded)
+            found = self._connection.scalars(_HAVING, {"word": word_digest(word)}).all()
+            for id_ in found if len(found) <= CROWD else ():
+                shared[id_].append(at)
+        return shared
+
+    def _owners(self, ids: Iterable[str]) -> dict[str, str]:
+        """The cluster of each exemplar, redirects followed."""
+        asked = (
+            select(exemplars.c.id, exemplars.c.cluster, redirects.c.target)
+            .outerjoin(redirects, redirects.c.cluster == exemplars.c.cluster)
+            .where(exemplars.c.id.in_(list(ids)))
+        )
+        rows = self._connection.execute(asked).all()
+        roots = {target: self.root(target) for target in {row.target for row in rows if row.target is not None}}
+        return {row.id: roots.get(row.target, row.cluster) for row in rows}
+
+    def is_known(self, cluster: str, key: str, profile: Profile) -> bool:
+        id_ = exemplar_id(key, profile)
+        return self._is_kept(id_) or not self._has_room(cluster, id_)
+
+    def _is_kept(self, id_: str) -> bool:
+        return self._connection.scalar(select(exemplars.c.id).where(exemplars.c.id == id_)) is not None
+
+    def _has_room(self, cluster: str, id_: str) -> bool:
+        """Whether the cluster has fewer exemplars than it may, or one whose lot is larger."""
+        count, largest = self._own(cluster)
+        return count < MOST_EXEMPLARS or id_ < (largest or "")
+
+    def _own(self, cluster: str) -> tuple[int, str | None]:
+        asked = select(func.count(), func.max(exemplars.c.id)).where(exemplars.c.cluster == cluster)
+        count, largest = self._connection.execute(asked).one()
+        return int(count), largest
 
     def are_apart(self, one: str, other: str) -> bool:
         first, second = sorted((one, other))
@@ -99,21 +122,20 @@ class SqlBook:
         self._recent.forget()
         rows = [{"digest": digest(key), "key": key, "cluster": cluster} for key in dict.fromkeys(signatures)]
         insert_missing(self._connection, keys, rows)
-        if not told or self._exemplars(cluster) >= MOST_EXEMPLARS:
+        id_ = exemplar_id(signatures[0], profile)
+        if not told or self._is_kept(id_) or not self._has_room(cluster, id_):
             return
-        id_ = rows[0]["digest"]
-        insert_missing(self._connection, exemplars, [{"id": id_, "cluster": cluster, "profile": dump(profile)}])
-        insert_missing(
-            self._connection, words, [{"word": word, "exemplar": id_} for word in {word_digest(w) for w in told}]
-        )
+        count, largest = self._own(cluster)
+        if count >= MOST_EXEMPLARS:
+            self._connection.execute(delete(words).where(words.c.exemplar == largest))
+            self._connection.execute(delete(exemplars).where(exemplars.c.id == largest))
+        self._connection.execute(insert(exemplars).values(id=id_, cluster=cluster, profile=dump(profile)))
+        rows = [{"word": word, "exemplar": id_} for word in {word_digest(w) for w in told}]
+        insert_missing(self._connection, words, rows)
 
     def redirect(self, cluster: str, into: str, why: str) -> None:
         self._recent.forget()
         regroupings.merge(self._connection, cluster, into, by="triage", why=why)
-
-    def _exemplars(self, cluster: str) -> int:
-        asked = select(func.count()).select_from(exemplars).where(exemplars.c.cluster == cluster)
-        return int(self._connection.scalar(asked) or 0)
 
     def _count(self) -> int:
         return int(self._connection.scalar(select(func.count()).select_from(clusters)) or 0)

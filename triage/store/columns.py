@@ -31,6 +31,9 @@ def unspell(stored: str) -> str:
     return _SPELLED.sub(lambda found: chr(int(found[1], 16)), stored)
 
 
+DIGEST_LENGTH = 64
+
+
 def digest(text: str) -> str:
     """SHA-256 of `text` in hex: a key of fixed width, for PostgreSQL indexes no long values."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

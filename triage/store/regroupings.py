@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from triage import clock
 from triage.model import Regrouping
 from triage.store.cluster_facts import rebuild, unite
+from triage.store.columns import DIGEST_LENGTH
 from triage.store.tables import apart, crashes, exemplars, keys, moves, pins, redirects, regroupings
 from triage.store.upsert import insert_missing, upsert
 
@@ -37,7 +38,8 @@ def split(
     for id_ in ids:
         upsert(connection, pins, {"crash": id_, "cluster": into}, key="crash")
     connection.execute(update(keys).where(keys.c.digest.in_(own)).values(cluster=into))
-    connection.execute(update(exemplars).where(exemplars.c.id.in_(own)).values(cluster=into))
+    of_key = func.substr(exemplars.c.id, 1, DIGEST_LENGTH)  # see cluster.assign.exemplar_id
+    connection.execute(update(exemplars).where(of_key.in_(own)).values(cluster=into))
     first, second = sorted((cluster, into))
     insert_missing(connection, apart, [{"one": first, "other": second}])
     rebuild(connection, (cluster, into))

@@ -176,6 +176,11 @@ class ElfFile:
 
     def function_start(self, address: int) -> int | None:
         """Where the function (its FDE) that covers `address` begins, `None` when none does."""
+        found = self.function_range(address)
+        return found[0] if found is not None else None
+
+    def function_range(self, address: int) -> tuple[int, int] | None:
+        """Where the function (its FDE) that covers `address` begins and ends, `None` when none does."""
         table = self._frame_table
         if table is None:
             return None
@@ -184,7 +189,9 @@ class ElfFile:
         if index < 0:
             return None
         length = self._entry_length(entries[index])
-        return starts[index] if length is not None and address < starts[index] + length else None
+        if length is None or address >= starts[index] + length:
+            return None
+        return starts[index], starts[index] + length
 
     def function_starts(self) -> tuple[int, ...]:
         """Where functions begin by the unwind table, in order; empty without one."""

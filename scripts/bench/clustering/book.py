@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from triage.cluster.assign import MOST_EXEMPLARS, Exemplar
+from triage.cluster.assign import CROWD, MOST_EXEMPLARS, Exemplar, choose, exemplar_id, likeliest
 from triage.cluster.profile import Profile
 from triage.model import Signature
 
-_CROWD = 400  # a word that so many exemplars share finds nothing
+_LOOKED_AT = 48
 
 
 class MemoryBook:
@@ -19,9 +19,10 @@ class MemoryBook:
         self.keys: dict[str, str] = {}
         self.into: dict[str, str] = {}
         self.age: dict[str, int] = {}
-        self.kept: list[Exemplar] = []
-        self.counts: Counter[str] = Counter()
-        self.index: defaultdict[str, list[int]] = defaultdict(list)
+        self.kept: dict[str, Exemplar] = {}
+        self.words: dict[str, Sequence[str]] = {}
+        self.of: defaultdict[str, set[str]] = defaultdict(set)
+        self.index: defaultdict[str, set[str]] = defaultdict(set)
 
     def root(self, cluster: str) -> str:
         """Where a cluster is now."""
@@ -35,14 +36,23 @@ class MemoryBook:
     def oldest(self, clusters: Iterable[str]) -> Sequence[str]:
         return sorted(clusters, key=lambda cluster: self.age[cluster])
 
-    def candidates(self, words: Sequence[str], most: int) -> Sequence[Exemplar]:
-        shared: Counter[int] = Counter()
-        for word in words:
+    def candidates(self, words: Sequence[str], clusters: int, each: int) -> Sequence[Exemplar]:
+        shared: defaultdict[str, list[int]] = defaultdict(list)
+        for at, word in enumerate(words):
             postings = self.index.get(word, ())
-            if len(postings) <= _CROWD:
-                shared.update(postings)
-        best = sorted(shared.items(), key=lambda item: (-item[1], item[0]))[:most]
-        return [Exemplar(self.root(self.kept[at].cluster), self.kept[at].profile) for at, _ in best]
+            for id_ in postings if len(postings) <= CROWD else ():
+                shared[id_].append(at)
+        best = likeliest(shared, _LOOKED_AT)
+        owners = {id_: self.root(self.kept[id_].cluster) for id_ in best}
+        return [Exemplar(cluster, self.kept[id_].profile) for cluster, id_ in choose(best, owners, clusters, each)]
+
+    def is_known(self, cluster: str, key: str, profile: Profile) -> bool:
+        id_ = exemplar_id(key, profile)
+        return id_ in self.kept or not self._has_room(cluster, id_)
+
+    def _has_room(self, cluster: str, id_: str) -> bool:
+        own = self.of[cluster]
+        return len(own) < MOST_EXEMPLARS or id_ < max(own)
 
     def are_apart(self, one: str, other: str) -> bool:
         return False
@@ -55,11 +65,22 @@ class MemoryBook:
     def learn(self, cluster: str, keys: Sequence[str], profile: Profile, words: Sequence[str]) -> None:
         for key in keys:
             self.keys.setdefault(key, cluster)
-        if words and self.counts[cluster] < MOST_EXEMPLARS:
-            self.counts[cluster] += 1
-            self.kept.append(Exemplar(cluster, profile))
-            for word in words:
-                self.index[word].append(len(self.kept) - 1)
+        id_ = exemplar_id(keys[0], profile)
+        if not words or id_ in self.kept or not self._has_room(cluster, id_):
+            return
+        own = self.of[cluster]
+        if len(own) >= MOST_EXEMPLARS:
+            self._forget(max(own))
+        own.add(id_)
+        self.kept[id_] = Exemplar(cluster, profile)
+        self.words[id_] = words
+        for word in words:
+            self.index[word].add(id_)
+
+    def _forget(self, id_: str) -> None:
+        self.of[self.kept.pop(id_).cluster].discard(id_)
+        for word in self.words.pop(id_):
+            self.index[word].discard(id_)
 
     def redirect(self, cluster: str, into: str, why: str) -> None:
         self.into[cluster] = into

@@ -211,21 +211,21 @@ _WAYS: Mapping[str, tuple[tuple[str, bool, str, bool], ...]] = {
 _FEWER = {"page-1", "foul-page"}  # for further tests of a bug
 
 
-def chosen_tests(php: Php, deadly: set[str]) -> list[tuple[phptests.Test, bool]]:
+def chosen_tests(tests: Iterable[phptests.Test]) -> list[tuple[phptests.Test, bool]]:
     """The tests to run, at most three of a bug, each with whether it is the bug's first."""
     counts: dict[str, int] = {}
     chosen = []
-    for test in phptests.tests(php.tree):
-        if test.path in deadly and counts.get(test.bug, 0) < _TESTS_OF_A_BUG:
+    for test in tests:
+        if counts.get(test.bug, 0) < _TESTS_OF_A_BUG:
             chosen.append((test, test.bug not in counts))
             counts[test.bug] = counts.get(test.bug, 0) + 1
     return chosen
 
 
-def regression(php: Php, deadly: set[str], foul_only: set[str]) -> Iterator[Making]:
-    """Makings of PHP's own bugs on one PHP."""
+def regression(php: Php, tests: Iterable[phptests.Test], foul_only: set[str]) -> Iterator[Making]:
+    """Makings of PHP's own bugs on one PHP; `foul_only` are paths of those that show only in fouled memory."""
     family = php.name.split("-")[0]
-    for at, (test, first) in enumerate(chosen_tests(php, deadly)):
+    for at, (test, first) in enumerate(chosen_tests(tests)):
         for name, wrapped, mode, foul in _WAYS[family]:
             if not first and name not in _FEWER:
                 continue
@@ -256,7 +256,7 @@ def fpm(php: Php, deadly: set[str], kept: Kept) -> None:
     loaded = tuple(part for name in ("dom", "simplexml", "xml", "soap", "xmlreader", "xmlwriter", "mbstring", "intl")
                    for part in ("-d", f"extension={php.extensions[name]}") if name in php.extensions)  # fmt: skip
     with serving(program, php.work, None, (*options, *loaded)) as workers:
-        for test, first in chosen_tests(php, deadly):
+        for test, first in chosen_tests(phptests.select(php, sorted(deadly))):
             condition = f"{php.name} fpm"
             if not first or f"{test.name} {condition}" in kept.done:
                 continue
@@ -422,17 +422,19 @@ def part(name: str) -> None:
         make(purposeful_c(folder), kept)
         return
     kind, where = name.split("-", 1)
-    php = _php(where)
+    php = php_of(where)
     if kind == "ext":
         make(purposeful_php(php, folder), kept)
     elif kind == "fpm":
         deadly, foul = _deadly()
         fpm(php, deadly - foul, kept)
     else:
-        make(regression(php, *_deadly()), kept)
+        deadly, foul = _deadly()
+        make(regression(php, phptests.select(php, sorted(deadly)), foul), kept)
 
 
-def _php(where: str) -> Php:
+def php_of(where: str) -> Php:
+    """The PHP of a part's name."""
     if where == "debian":
         return phps.host()
     if where.startswith("own"):

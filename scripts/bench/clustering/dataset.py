@@ -1,8 +1,7 @@
-"""The corpus as the evaluation sees it: labels by cause, and the split of the bugs.
+"""The corpus as the evaluation sees it: labels by cause, and the bugs by what they may be used for.
 
-The split is by hash of the bug's name and was fixed before any trace was looked at: a fifth of the
-bugs for design (looked at freely), a fifth for tuning, the rest sealed. `looks.txt` in the corpus'
-folder counts how often figures of sealed bugs were printed.
+The bugs of corpus.py are for design and tuning: 105 of them were sealed once and were looked at five times, which
+used them up. Those of fresh.py judge. `looks.txt` in the corpus' folder counts how often their figures were printed.
 """
 
 from __future__ import annotations
@@ -17,15 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus import traces
+import corpus
+import fresh
 from phps import home
+from traiting import with_traits
 
 from tests.lab.faults import PHP
 from triage.model import Crash
 from triage.wire import crash_from_json
 
-DESIGN, TUNE, SEALED = "design", "tune", "sealed"
+OLD, FRESH = "old", "fresh"
 _LOOKS = "looks.txt"
+_FOR_PEERS = 40
 _CALLED = re.compile(r"\bfaulty_\w+")
 
 
@@ -41,10 +43,9 @@ class Trace:
     crash: Crash
 
 
-def part_of(bug: str) -> str:
-    """The part of the split a bug belongs to."""
-    number = int(hashlib.sha256(bug.encode()).hexdigest(), 16) % 100
-    return DESIGN if number < 20 else TUNE if number < 40 else SEALED
+def is_for_peers(bug: str) -> bool:
+    """Whether other people's rules are tuned on the bug: two fifths of the old ones, by lot, as for all figures."""
+    return int(hashlib.sha256(bug.encode()).hexdigest(), 16) % 100 < _FOR_PEERS
 
 
 def _labels() -> dict[str, str]:
@@ -56,20 +57,24 @@ def _labels() -> dict[str, str]:
     return found
 
 
-def load(parts: Iterable[str]) -> list[Trace]:
-    """The traces of the bugs of these parts."""
-    wanted, labels = set(parts), _labels()
+def load(part: str) -> list[Trace]:
+    """The traces of the bugs of one part: `old` or `fresh`."""
+    labels = _labels()
     found = []
-    for record in traces():
-        bug = labels.get(record["bug"], record["bug"])
-        if part_of(bug) in wanted:
-            found.append(Trace(bug, record["test"], record["kind"], record["condition"], record["view"],
-                               crash_from_json(record["crash"])))  # fmt: skip
+    for record in records(part):
+        crash = with_traits(crash_from_json(record["crash"]))
+        found.append(Trace(labels.get(record["bug"], record["bug"]), record["test"], record["kind"],
+                           record["condition"], record["view"], crash))  # fmt: skip
     return found
 
 
+def records(part: str) -> Iterator[dict[str, Any]]:
+    """What is kept of one part."""
+    return fresh.traces() if part == FRESH else corpus.traces()
+
+
 def count_look(why: str) -> int:
-    """Write down that sealed figures are looked at now; returns how often that was so."""
+    """Write down that fresh bugs' figures are looked at now; returns how often that was so."""
     path = home() / _LOOKS
     with path.open("a") as file:
         file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {why}\n")
@@ -77,20 +82,17 @@ def count_look(why: str) -> int:
 
 
 def looks() -> int:
-    """How often sealed figures were looked at."""
+    """How often fresh bugs' figures were looked at."""
     path = home() / _LOOKS
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
 def sizes() -> Iterator[tuple[str, int, int]]:
     """(part, bugs, traces), without a look at any trace."""
-    labels, bugs = _labels(), dict[str, dict[str, int]]()
-    for record in traces():
-        bug = labels.get(record["bug"], record["bug"])
-        counts = bugs.setdefault(part_of(bug), {})
-        counts[bug] = counts.get(bug, 0) + 1
-    for part, counts in sorted(bugs.items()):
-        yield part, len(counts), sum(counts.values())
+    labels = _labels()
+    for part in (OLD, FRESH):
+        bugs = [labels.get(record["bug"], record["bug"]) for record in records(part)]
+        yield part, len(set(bugs)), len(bugs)
 
 
 def save_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:

@@ -1,12 +1,12 @@
 """The table: our clusters and other people's rules on the same traces, bugs and split.
 
     .venv/bin/python scripts/bench/clustering/evaluate.py            on the bugs for design and tuning
-    .venv/bin/python scripts/bench/clustering/evaluate.py --sealed   on the others; each use is counted
+    .venv/bin/python scripts/bench/clustering/evaluate.py --fresh    on the fresh ones; each use is counted
 
 `all`, `stripped` or `full` limit the table to those sets; --no-peers leaves it out, --no-details what
 follows it. Parts of one table may so be made by several runs at a time.
 
-Every peer's thresholds and parameters are tuned on the design and tuning bugs, for each of the three
+Every peer's thresholds and parameters are tuned on two fifths of the old bugs, for each of the three
 sets of traces apart; ours are one setting for all. Needs siggen, numpy and scipy, fetched once into the
 corpus' folder.
 """
@@ -27,13 +27,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 import corpus  # first: it finds the project
 import dataset
+import fresh
 import measure
 import peers
 import tune
-from dataset import DESIGN, SEALED, TUNE, Trace
+from dataset import FRESH, OLD, Trace
 from measure import bcubed
 from peers import Distance, Grouping, Labels, Stack
 from phps import home
+
+from triage.cluster.profile import profile_of
+from triage.cluster.shape import SCRIPT
 
 PACKAGES = ("siggen==2.2.20241029", "numpy", "scipy")
 _CUTS = [at / 40 for at in range(1, 40)]
@@ -177,24 +181,38 @@ def views(traces: Sequence[Trace], labels: Labels) -> None:
     both = [pair for pair in pairs.values() if len(pair) == 2]
     same = sum(pair["stripped"] == pair["symbols"] for pair in both)
     print(f"\nsame core stripped and with symbols in one cluster: {same} of {len(both)} ({same / len(both):.1%})")
-    by_bug: dict[str, tuple[list[object], list[object]]] = {}
-    for trace, label in zip(traces, labels, strict=True):
-        if trace.view == "stripped" and trace.kind != "c":
-            old = "7.4" in trace.condition
-            if old or "8.2" in trace.condition:
-                by_bug.setdefault(trace.bug, ([], []))[not old].append(label)
-    shares, apart = [], []
-    for bug, (olds, news) in by_bug.items():
-        if olds and news:
-            share = sum(o == n for o in olds for n in news) / (len(olds) * len(news))
-            major = Counter(olds).most_common(1)[0][0] == Counter(news).most_common(1)[0][0]
-            shares.append((share, major))
-            apart += [] if major else [bug]
-    if shares:
-        mains, pairs_ = (sum(pair[k] for pair in shares) / len(shares) for k in (1, 0))
-        print(f"same bug on PHP 7.4 and 8.2 without symbols, {len(shares)} bugs: main cluster the same for "
-              f"{mains:.1%}; pairs of crashes {pairs_:.1%}; "
-              f"apart: {', '.join(apart) or 'none'}")  # fmt: skip
+    for old, new in (("7.4", "8.2"), ("8.2", "8.4")):
+        _across(traces, labels, old, new)
+
+
+def _across(traces: Sequence[Trace], labels: Labels, old: str, new: str) -> None:
+    chosen = [(t, label) for t, label in zip(traces, labels, strict=True) if t.view == "stripped" and t.kind != "c"]
+    found = measure.versions([(t.bug, t.condition, label) for t, label in chosen], old, new)
+    if not found:
+        return
+    other = {bug for bug in found if _differs([t for t, _ in chosen if t.bug == bug], old, new)}
+    apart = [f"{bug}{' (another symptom)' if bug in other else ''}" for bug, (_, major) in found.items() if not major]
+    print(f"same bug on PHP {old} and {new} without symbols:")
+    for title, kept in (("all", found), ("without those of another symptom", found.keys() - other)):
+        mains, pairs = (sum(found[bug][k] for bug in kept) / max(1, len(kept)) for k in (1, 0))
+        count = sum(found[bug][1] for bug in kept)
+        print(
+            f"  {title}: main cluster the same for {count} of {len(kept)} ({mains:.1%}); pairs of crashes {pairs:.1%}"
+        )
+    print(f"  apart: {', '.join(apart) or 'none'}")
+
+
+def _differs(traces: Sequence[Trace], old: str, new: str) -> bool:
+    """Whether a bug shows itself as something else: no crash of the one version has the signal of one of the other,
+    and none has a telling function in common with one of the other, native or of PHP.
+    """
+    olds, news = ([_symptom(t) for t in traces if version in t.condition] for version in (old, new))
+    return not any(a[0] == b[0] or a[1] & b[1] for a in olds for b in news)
+
+
+def _symptom(trace: Trace) -> tuple[str | None, set[str]]:
+    profile = profile_of(trace.crash)
+    return profile.signal, {step.name for step in profile.steps if step.name and step.kind != SCRIPT}
 
 
 def failures(traces: Sequence[Trace], labels: Labels) -> None:
@@ -261,20 +279,20 @@ def main(argv: list[str]) -> int:
     ensure_packages()
     for part, bugs, count in dataset.sizes():
         print(f"{part}: {bugs} bugs, {count} traces")
-    train = dataset.load([DESIGN, TUNE])
+    train = dataset.load(OLD)
     judge = train
-    if "--sealed" in argv:
-        judge = dataset.load([SEALED])
-        print(f"look number {dataset.count_look(' '.join(argv))} at the sealed bugs")
+    if "--fresh" in argv:
+        judge = dataset.load(FRESH)
+        print(f"look number {dataset.count_look(' '.join(argv))} at bugs that design had not seen")
+    if "--no-details" not in argv:
+        labels = ours(judge)
+        views(judge, labels)
+        failures(judge, labels)
+        shuffles(judge)
     if "--no-peers" not in argv:
-        table(train, judge, [word for word in argv if not word.startswith("--")] or [""])
-    if "--no-details" in argv:
-        return 0
-    labels = ours(judge)
-    views(judge, labels)
-    failures(judge, labels)
-    shuffles(judge)
-    print(f"\n{time.monotonic() - begun:.0f} s; parts: {', '.join(corpus.PARTS)}")
+        tuned = [trace for trace in train if dataset.is_for_peers(trace.bug)]
+        table(tuned, judge, [word for word in argv if not word.startswith("--")] or [""])
+    print(f"\n{time.monotonic() - begun:.0f} s; parts: {', '.join((*corpus.PARTS, *fresh.PARTS))}")
     return 0
 
 

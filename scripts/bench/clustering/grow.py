@@ -2,7 +2,7 @@
 
     .venv/bin/python scripts/bench/clustering/grow.py [MOST]
 
-Real stacks of the corpus (bugs for design and tuning), their frames renamed so that there are some
+Real stacks of the corpus (the old bugs), their frames renamed so that there are some
 thousand bugs, a few of which make most of the crashes; one in ten has a frame more or less. Processor
 time, since the machine may be shared.
 """
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 import corpus  # noqa: F401 — it finds the project
 import dataset
 import tune
-from dataset import DESIGN, TUNE
+from dataset import OLD
 
 from triage.cluster.assign import place
 from triage.cluster.profile import Profile
@@ -39,7 +39,7 @@ _BATCH = 500
 
 def crashes(seed: int = 3) -> Iterator[tuple[Signature, Profile]]:
     """Endless crashes; bug number n is about as often as 1/n."""
-    known = tune.signed([t for t in dataset.load([DESIGN, TUNE]) if t.view == "stripped"])
+    known = tune.signed([t for t in dataset.load(OLD) if t.view == "stripped"])
     dice = random.Random(seed)
     while True:
         bug = min(_BUGS, int(dice.paretovariate(0.6)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -55,3 +55,21 @@ def bootstrap(labels: Sequence[str], ours: Sequence[object], theirs: Sequence[ob
     low, high = int(rounds * 0.025), int(rounds * 0.975)
     whole = bcubed(labels, ours).f1 - bcubed(labels, theirs).f1
     return whole, differences[low], differences[high], own[low], own[high]
+
+
+def versions(found: Iterable[tuple[str, str, object]], old: str = "7.4", new: str = "8.2"
+             ) -> dict[str, tuple[float, bool]]:  # fmt: skip
+    """Of `(bug, condition, cluster)`: each bug that died on both versions, with two figures.
+
+    The share of pairs of crashes, one of each, in one cluster; and whether most of both are in the same.
+    """
+    by_bug: dict[str, tuple[list[object], list[object]]] = {}
+    for bug, condition, label in found:
+        if old in condition or new in condition:
+            by_bug.setdefault(bug, ([], []))[old not in condition].append(label)
+    shares = {}
+    for bug, (olds, news) in by_bug.items():
+        if olds and news:
+            share = sum(o == n for o in olds for n in news) / (len(olds) * len(news))
+            shares[bug] = share, Counter(olds).most_common(1)[0][0] == Counter(news).most_common(1)[0][0]
+    return shares
