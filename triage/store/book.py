@@ -15,7 +15,7 @@ from triage.store import regroupings
 from triage.store.columns import digest
 from triage.store.names import root
 from triage.store.recent import Recent
-from triage.store.tables import apart, clusters, crashes, exemplars, keys, words
+from triage.store.tables import apart, clusters, crashes, exemplars, keys, redirects, words
 from triage.store.upsert import insert_missing
 
 _ID_DIGITS = 6
@@ -35,10 +35,10 @@ class SqlBook:
     def owners(self, signatures: Sequence[str]) -> Mapping[str, str]:
         known = self._recent.roots
         if not all(key in known for key in signatures):
-            known.update(self._owners(signatures))
+            known.update(self._of_keys(signatures))
         return {key: known[key] for key in signatures if key in known}
 
-    def _owners(self, signatures: Sequence[str]) -> Mapping[str, str]:
+    def _of_keys(self, signatures: Sequence[str]) -> Mapping[str, str]:
         of = {digest(key): key for key in signatures}
         rows = self._connection.execute(select(keys.c.digest, keys.c.cluster).where(keys.c.digest.in_(list(of))))
         found = {of[row.digest]: row.cluster for row in rows}
@@ -122,8 +122,10 @@ class SqlBook:
         self._recent.forget()
         rows = [{"digest": digest(key), "key": key, "cluster": cluster} for key in dict.fromkeys(signatures)]
         insert_missing(self._connection, keys, rows)
+        if not told:  # its keys only; where all of them stay with another cluster, not even these
+            return
         id_ = exemplar_id(signatures[0], profile)
-        if not told or self._is_kept(id_) or not self._has_room(cluster, id_):
+        if self._is_kept(id_) or not self._has_room(cluster, id_):
             return
         count, largest = self._own(cluster)
         if count >= MOST_EXEMPLARS:
