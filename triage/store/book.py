@@ -15,7 +15,7 @@ from triage.store import regroupings
 from triage.store.columns import digest
 from triage.store.names import root
 from triage.store.recent import Recent
-from triage.store.tables import apart, clusters, crashes, exemplars, keys, words
+from triage.store.tables import apart, clusters, crashes, exemplars, keys, redirects, words
 from triage.store.upsert import insert_missing
 
 _ID_DIGITS = 6
