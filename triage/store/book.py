@@ -35,10 +35,10 @@ class SqlBook:
     def owners(self, signatures: Sequence[str]) -> Mapping[str, str]:
         known = self._recent.roots
         if not all(key in known for key in signatures):
-            known.update(self._owners(signatures))
+            known.update(self._of_keys(signatures))
         return {key: known[key] for key in signatures if key in known}
 
-    def _owners(self, signatures: Sequence[str]) -> Mapping[str, str]:
+    def _of_keys(self, signatures: Sequence[str]) -> Mapping[str, str]:
         of = {digest(key): key for key in signatures}
         rows = self._connection.execute(select(keys.c.digest, keys.c.cluster).where(keys.c.digest.in_(list(of))))
         found = {of[row.digest]: row.cluster for row in rows}
@@ -82,7 +82,11 @@ class SqlBook:
 
     def is_known(self, cluster: str, key: str, profile: Profile) -> bool:
         id_ = exemplar_id(key, profile)
-        return self._is_kept(id_) or not self._has_room(cluster, id_)
+        if (cluster, id_) not in self._recent.looks:
+            if not self._is_kept(id_) and self._has_room(cluster, id_):
+                return False
+            self._recent.looks.add((cluster, id_))
+        return True
 
     def _is_kept(self, id_: str) -> bool:
         return self._connection.scalar(select(exemplars.c.id).where(exemplars.c.id == id_)) is not None
@@ -122,8 +126,10 @@ class SqlBook:
         self._recent.forget()
         rows = [{"digest": digest(key), "key": key, "cluster": cluster} for key in dict.fromkeys(signatures)]
         insert_missing(self._connection, keys, rows)
+        if not told or not signatures:  # a crash split from others that have its keys too brings none along
+            return
         id_ = exemplar_id(signatures[0], profile)
-        if not told or self._is_kept(id_) or not self._has_room(cluster, id_):
+        if self._is_kept(id_) or not self._has_room(cluster, id_):
             return
         count, largest = self._own(cluster)
         if count >= MOST_EXEMPLARS:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from triage.corefile import elf
@@ -102,7 +102,7 @@ class Imports:
                     found[target] = near
         return found
 
-    def _name_near(self, slot: int, pointers: dict[int, int], code: list[tuple[int, int]]) -> str | None:
+    def _name_near(self, slot: int, pointers: dict[int, int], code: Sequence[tuple[int, int]]) -> str | None:
         for distance in (1, -1):
             target = pointers.get(slot - distance * _SLOT)
             if target is None or any(start <= target < start + size for start, size in code):
