@@ -19,14 +19,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.util import Finalize
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from triage.config import Settings
 from triage.corefile.sources import Trust
 from triage.errors import EnvironmentLacks
 from triage.gdb.locate import Gdb
 from triage.model import Failure, Outcome, Status
-from triage.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from triage.pipeline import Pipeline
 
 _SETTLED = 20  # cores after which a worker has learned most of what it will
 _AHEAD = 8  # inputs handed out per worker before their results are asked for
@@ -79,6 +81,8 @@ def triage_one(job: Job, path: Path) -> Done:
 
 
 def _pipeline(job: Job) -> Pipeline:
+    from triage.pipeline import Pipeline  # who only hands out work need not load what does it
+
     if _KEPT.pipeline is None or _KEPT.job != job:
         release()
         _KEPT.pipeline, _KEPT.job = Pipeline(job.settings, job.gdb), job
@@ -105,7 +109,7 @@ def _memory() -> int:
 def processes(count: int) -> Iterator[Executor]:
     """An executor of that many processes on this machine."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["triage.workers"])
+    context.set_forkserver_preload(["triage.workers", "triage.pipeline"])
     executor = ProcessPoolExecutor(count, context, initializer=_begin, max_tasks_per_child=_TASKS)
     try:
         yield executor

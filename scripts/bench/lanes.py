@@ -155,6 +155,7 @@ def main(names: Sequence[str]) -> int:
     print(f"{'group':<8} {'cores':>6} {'agree':>6} {'differ':>6}   by the fast lane: learned, known, left to GDB")
     for name in names or GROUPS:
         with tempfile.TemporaryDirectory(prefix="triage-lanes-") as folder:
+            Path(folder).chmod(0o755)  # php-fpm's workers are of another user
             tally, differ = held(GROUPS[name](Path(folder)))
         left = {lane.removeprefix("deferred: "): n for lane, n in tally.items() if lane.startswith("deferred")}
         count = tally["cores"]

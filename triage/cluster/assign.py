@@ -119,14 +119,6 @@ def words_of(profile: Profile) -> list[str]:
     return sorted(unique, key=lambda word: -rarity(word.partition(":")[2]))[:_WORDS]
 
 
-def known(signature: Signature, book: Book) -> Placement | None:
-    """What `place` says of a crash all of whose keys lead to one cluster: for most crashes, and without a profile."""
-    keys = (signature.key, *signature.aliases)
-    owners = book.owners(keys)
-    roots = set(owners.values())
-    return Placement(roots.pop(), EXACT) if len(roots) == 1 and len(owners) == len(set(keys)) else None
-
-
 def place(signature: Signature, profile: Profile, book: Book, given: Weights | None = None) -> Placement:
     """Find or make the crash's cluster, and let it learn from the crash."""
     given = given or weights()

@@ -82,7 +82,11 @@ class SqlBook:
 
     def is_known(self, cluster: str, key: str, profile: Profile) -> bool:
         id_ = exemplar_id(key, profile)
-        return self._is_kept(id_) or not self._has_room(cluster, id_)
+        if (cluster, id_) not in self._recent.looks:
+            if not self._is_kept(id_) and self._has_room(cluster, id_):
+                return False
+            self._recent.looks.add((cluster, id_))
+        return True
 
     def _is_kept(self, id_: str) -> bool:
         return self._connection.scalar(select(exemplars.c.id).where(exemplars.c.id == id_)) is not None
@@ -122,7 +126,7 @@ class SqlBook:
         self._recent.forget()
         rows = [{"digest": digest(key), "key": key, "cluster": cluster} for key in dict.fromkeys(signatures)]
         insert_missing(self._connection, keys, rows)
-        if not told:  # its keys only; where all of them stay with another cluster, not even these
+        if not told or not signatures:  # a crash split from others that have its keys too brings none along
             return
         id_ = exemplar_id(signatures[0], profile)
         if self._is_kept(id_) or not self._has_room(cluster, id_):

@@ -18,7 +18,8 @@ _MOST = 5000
 class Recent:
     """`roots` has the cluster of each key that is known, redirects followed; `origins` the one that learned it.
 
-    `titles` are, by cluster, those of crashes that leave its title as it is; `facts` all it has.
+    `titles` are, by cluster, those of crashes that leave its title as it is; `facts` all it has. `looks`
+    are exemplars that a cluster has or has no room for.
 
     `pins` and `logs` tell whether any crash is pinned, and whether any comes from a log; `None` where nobody
     asked yet. `latest` is when something new came in last.
@@ -29,6 +30,7 @@ class Recent:
     origins: dict[str, str] = field(default_factory=dict)
     titles: dict[str, set[str]] = field(default_factory=dict)
     facts: dict[str, set[Fact]] = field(default_factory=dict)
+    looks: set[tuple[str, str]] = field(default_factory=set)
     pins: bool | None = None
     logs: bool | None = None
     latest: datetime | None = None
@@ -50,3 +52,4 @@ class Recent:
         self.origins.clear()
         self.titles.clear()
         self.facts.clear()
+        self.looks.clear()

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from triage.cluster.assign import NEW, known, place
+from triage.cluster.assign import NEW, place
 from triage.cluster.profile import profile_of
 from triage.model import Crash, Outcome, Runtime, Signature
 from triage.query.facts import Fact, facts_of
@@ -70,7 +70,7 @@ def _assign(connection: Connection, crash: Crash, signature: Signature, recent: 
     pinned = _pinned(connection, crash, recent)
     if pinned is not None:
         return book.root(pinned)
-    placed = known(signature, book) or place(signature, profile_of(crash), book)
+    placed = place(signature, profile_of(crash), book)
     if placed.rule != NEW:
         settled = recent.titles.setdefault(placed.cluster, set())
         if signature.title not in settled:
