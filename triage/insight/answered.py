@@ -88,7 +88,8 @@ def _parting(answer: Answer, setup: Setup) -> Iterator[str]:
             parted[f"{where} has {_own(have, have_not)} but not {_own(have_not, have)}"] = None
     if parted:
         shown = "; ".join(list(parted)[:_PARTED])
-        yield f"Where they part: {shown}. A crash there speaks for what is set there; a long time without one, against it."
+        speaks = "A crash there speaks for what is set there; a long time without one, against it."
+        yield f"Where they part: {shown}. {speaks}"
 
 
 def _own(one: Candidate, other: Candidate) -> str:
