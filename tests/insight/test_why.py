@@ -131,6 +131,6 @@ def test_what_is_not_told_apart_is_named_with_where_it_parts() -> None:
 
     assert first.text == (
         "pcre.jit=1: 10/10 crashes, 18% of workers. These crashes do not tell it from: opcache.jit=1: 10/10 crashes, "
-        "20% of workers. Where they part: pool www on web-35 has opcache.jit=1 without pcre.jit=1. A crash there "
-        "speaks for what is set there; none for long, against it."
+        "20% of workers. Where they part: pool www on web-35 has opcache.jit=1 but not pcre.jit=1. A crash there "
+        "speaks for what is set there; a long time without one, against it."
     )

@@ -75,7 +75,7 @@ def _others(one: Candidate) -> str:
     more = f" and {len(rest) - _SAME} more" if len(rest) > _SAME else ""
     if not shared:
         return "; ".join(shown) + more
-    return f"{rule(shared)} with {'one of ' if len(rest) > 1 else ''}{', '.join(shown)}{more}"
+    return f"{rule(shared)} and {'one of ' if len(rest) > 1 else ''}{', '.join(shown)}{more}"
 
 
 def _parting(answer: Answer, setup: Setup) -> Iterator[str]:
@@ -85,10 +85,11 @@ def _parting(answer: Answer, setup: Setup) -> Iterator[str]:
     for have, have_not in pairs:
         where = _place(have.masks.controls & ~have_not.masks.controls, setup)
         if where is not None:
-            parted[f"{where} has {_own(have, have_not)} without {_own(have_not, have)}"] = None
+            parted[f"{where} has {_own(have, have_not)} but not {_own(have_not, have)}"] = None
     if parted:
         shown = "; ".join(list(parted)[:_PARTED])
-        yield f"Where they part: {shown}. A crash there speaks for what is set there; none for long, against it."
+        speaks = "A crash there speaks for what is set there; a long time without one, against it."
+        yield f"Where they part: {shown}. {speaks}"
 
 
 def _own(one: Candidate, other: Candidate) -> str:
