@@ -81,13 +81,18 @@ def gdb_loop(core: Path, program: str, debug: str | None = None) -> list[str]:
 
 
 def gdbs(pipeline: Pipeline) -> float:
-    """Processor time in ms that this pipeline's running GDBs have used."""
-    ticks = 0
-    for session in pipeline._sessions._sessions.values():
-        if session._process is not None:
-            fields = Path(f"/proc/{session._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-            ticks += int(fields[11]) + int(fields[12])
+    """Processor time in ms that this pipeline's running GDBs have used, and what they are confined by."""
+    sessions = pipeline._sessions._sessions.values()
+    ticks = sum(_family(session._process.pid) for session in sessions if session._process is not None)
     return ticks * 1000 / os.sysconf("SC_CLK_TCK")
+
+
+def _family(pid: int) -> int:
+    """Ticks of a process and of all below it."""
+    place = Path(f"/proc/{pid}")
+    fields = (place / "stat").read_text().rsplit(")", 1)[1].split()
+    children = (place / "task" / str(pid) / "children").read_text().split()
+    return int(fields[11]) + int(fields[12]) + sum(map(_family, map(int, children)))
 
 
 def row(name: str, value: float, beside: float | None = None) -> None:

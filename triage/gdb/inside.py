@@ -1,7 +1,7 @@
 """Runs inside GDB, in GDB's own Python, which may be older than ours: plain 3.6, no imports of ours.
 
 Defines two commands. Each takes one argument, base64 of a JSON object, and answers with one
-line: the marker, a space, and a JSON object in plain ASCII. One round trip a core.
+line: the marker, a space, and base64 of a JSON object. One round trip a core.
 
     triage-load {"executable": PATH | null, "core": PATH, "sysroot": PATH, "debug": "DIR:DIR",
                  "libraries": N, "needed": [NAME] | null, "plain_threads": true}
@@ -27,7 +27,8 @@ REGISTERS = {
 
 
 def answer(value):
-    gdb.write(f"{MARKER} {json.dumps(value)}\n")
+    # MI writes a sign before every quotation mark, and JSON is full of them.
+    gdb.write(f"{MARKER} {base64.b64encode(json.dumps(value).encode()).decode()}\n")
 
 
 def register(frame, name):

@@ -90,8 +90,8 @@ class GdbSession:
         self._token = 0
         self._served = 0
         self._view: tuple[object, object] | None = None
-        self._others: tuple[Path, ...] = ()
-        self._files: tuple[Mapping[str, Path], Mapping[str, Path]] = {}, {}
+        self._seen: set[Path] = set()
+        self._resolved: dict[Path, Path] = {}
         self.starts = 0
         self.isolation: sandbox.Isolation | None = None
         """How the GDB that was started last is confined."""
@@ -212,9 +212,10 @@ class GdbSession:
         if self._overlay is None or self._folder is None:
             raise GdbFailed("GDB is not running")
         # Resolved: in its sandbox GDB sees these files, and no links that lead to them.
-        if target.files != self._files[0]:
-            self._files = target.files, {path: file.resolve() for path, file in target.files.items()}
-        self._overlay.hold(self._files[1], target.named)
+        for file in target.files.values():
+            if file not in self._resolved:
+                self._resolved[file] = file.resolve()
+        self._overlay.hold({path: self._resolved[file] for path, file in target.files.items()}, target.named)
         core = self._fresh_link("core", target.core)
         executable = None
         if target.executable is not None:
@@ -251,10 +252,11 @@ class GdbSession:
             held = sandbox.isolation(unprivileged(target.core, [*files[1:], program]))
         except EnvironmentLacks as error:
             raise GdbFailed(error.message) from error
-        self._others = others
         if self.running and self._fits(files, held):
+            self._seen.update(others)
             return
         self.close()
+        self._seen, self._resolved = set(others), {}
         self._folder = Path(tempfile.mkdtemp(prefix="triage-gdb-"))
         # GDB's user passes through, by exact names only; whatever GDB could write to, root could be led by.
         mode = 0o711 if held.user is not None else 0o700
@@ -279,9 +281,9 @@ class GdbSession:
             raise
 
     def _takes(self, core: Path, others: tuple[Path, ...]) -> bool:
-        """Whether only the core is another than last time, and the running GDB can see and read it as it is."""
+        """Whether the running GDB has met all files but the core, and can see and read that one as it is."""
         seen, held = self._scene, self.isolation
-        if not self.running or others != self._others or seen is None or held is None:
+        if not self.running or seen is None or held is None or not self._seen.issuperset(others):
             return False
         return seen.shows(core.resolve()) and unprivileged(core, ()) == held.user
 
@@ -443,7 +445,7 @@ def _reason(payload: object) -> str:
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
-        answer = json.loads(text)
+        answer = json.loads(base64.b64decode(text, validate=True))
     except (ValueError, RecursionError) as error:
         raise GdbFailed("GDB's answer was cut off or damaged") from error
     if not isinstance(answer, dict):
