@@ -394,7 +394,8 @@ def compared(one: tuple[Frame, ...], other: tuple[Frame, ...], builds: dict[str,
 def test_likeness_weighs_the_place_of_death_most() -> None:
     assert compared((A, B, C), (A, B, C)) == 1.0
     assert compared((A, B), (A, B, C)) > compared((A, C), (B, C))
-    assert compared((A, B), (A, C)) > weights().join > compared((A, C), (B, C))
+    assert compared((A, B), (A, C)) > compared((A, C), (B, C))
+    assert compared((A, B), (A, B, C)) > weights().join > compared((A, B), (A, C))
     assert compared((A,), (B,)) == 0.0
 
 
@@ -406,3 +407,53 @@ def test_what_a_build_has_no_name_for_is_hardly_held_against_it() -> None:
     assert compared((unnamed, A), (unnamed, A)) == 1.0
     assert compared((unnamed,), (native("sub_8888", EXT, at=0x8000),)) == 0.0
     assert compared((unnamed, A), (unnamed, A), other) > compared((unnamed, A), (native("sub_8888", EXT), A))
+
+
+READS = ("says Error fetching next iteration element", "calls zend_user_it_invalidate_current", "has 0x5bd1e995")
+
+
+def test_functions_without_a_name_are_one_in_two_builds_where_their_code_refers_to_the_same() -> None:
+    other: dict[str, str | None] = {EXT: "dd" * 20}
+    old = replace(native("sub_7777", EXT, at=0x7000), traits=(*READS, "calls _emalloc_56", "calls __stack_chk_fail"))
+    new = replace(native("sub_9999", EXT, at=0x9000), traits=(*READS, "calls _emalloc"))
+    strange = replace(new, traits=("says no such column", "calls zend_sort", "uses zend_ce_countable"))
+    assert compared((old, A), (new, A), other) == pytest.approx(1.0)
+    assert compared((old, A), (strange, A), other) < weights().join
+    # So are one with symbols and one without.
+    assert compared((replace(new, function="fetch_next"), A), (old, A), other) == pytest.approx(1.0)
+
+
+def test_what_two_functions_without_a_name_have_in_common_is_said_in_words() -> None:
+    steps = [
+        read(thread(replace(native(name, EXT, at=at), traits=READS), php("f")), builds).steps
+        for name, at, builds in (("sub_7777", 0x7000, BUILDS), ("sub_9999", 0x9000, {EXT: "dd" * 20}))
+    ]
+    rows = compare(Profile(steps=steps[0]), Profile(steps=steps[1])).rows
+    assert [(row.a, row.b, row.verdict, row.why) for row in rows][0] == (
+        "redis.so!sub_7777",
+        "redis.so!sub_9999",
+        "match",
+        "a function without a name that calls zend_user_it_invalidate_current and has 0x5bd1e995",
+    )
+
+
+def test_a_place_behind_a_call_that_never_returns_is_no_proof() -> None:
+    """The return address of the last call of one function is the first instruction of the next."""
+    before = replace(native("spill", EXT, at=0x100), start=0xC0)
+    after = replace(native("privileged", EXT, at=0x100), start=0x100)
+    assert compared((before, A), (after, A)) < weights().join
+    unnamed = [replace(frame, function=f"sub_{frame.start:x}") for frame in (before, after)]
+    assert compared((unnamed[0], A), (unnamed[1], A)) < weights().join
+    assert compared((unnamed[0], A), (before, A)) == 1.0
+
+
+def test_a_function_that_its_own_words_give_away_has_its_name() -> None:
+    frames = (native("sub_108a37", PHP), native("sub_109384", PHP), A)
+    told = (frames[0], replace(frames[1], traits=("says zend_mm_heap corrupted",)), A)
+    assert [step.name for step in read(thread(*told), BUILDS).steps] == ["alpha"]
+    assert len(read(thread(*frames), BUILDS).steps) == 3
+
+
+def test_the_signal_tells_crashes_apart() -> None:
+    one, other = (Profile(steps=read(thread(A), BUILDS).steps, signal=name) for name in ("SIGSEGV", "SIGILL"))
+    assert compare(one, other).score < compare(one, one).score == 1.0

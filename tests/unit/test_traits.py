@@ -23,7 +23,7 @@ static __attribute__((noinline)) int pay(const char *text) { return fprintf(stde
 static __attribute__((noinline)) int ship(const char *text)
 {
     char copy[64];
-    strcpy(copy, "tracking-number");
+    memcpy(copy, "tracking", 9);
     ledger += (int)strtol(text, NULL, 10) ^ 0x5bd1e995;
     return pay(copy);
 }

@@ -166,9 +166,9 @@ def _relation(a: Step, b: Step, given: Weights) -> Relation:
     # Not before: behind a call that never returns lies the next function's first instruction.
     if a.place is not None and a.place == b.place:
         return _SAME
-    if a.module != b.module:
-        return _OTHER
-    return _by_traits(a, b, given)
+    found = _by_traits(a, b, given)
+    # What one version has in a file of its own may be part of the program in another, as PHP's json is since 8.0.
+    return found if a.module == b.module or found.verdict == MATCH else _OTHER
 
 
 def _by_traits(a: Step, b: Step, given: Weights) -> Relation:
@@ -217,11 +217,18 @@ def _align(a: Sequence[_Weighed], b: Sequence[_Weighed], given: Weights) -> list
 
 
 def _gain(a: _Weighed, b: _Weighed, found: Relation, given: Weights) -> float:
-    near = math.exp(-given.offset * abs(a.at - b.at))
+    near = _nearness(a, b, given)
     if found.verdict == MATCH:
         return (a.weight + b.weight) * near * max(found.sure, 0.4)
     # To explain two frames by each other is better than to leave both unexplained, and worse than a match.
     return 0.4 * min(a.weight, b.weight) * near if found.verdict == UNKNOWN else 0.0
+
+
+def _nearness(a: _Weighed, b: _Weighed, given: Weights) -> float:
+    """What is left of a match at another distance from the crash. How many functions a built-in one is made of is
+    up to the compiler: that it was called is the same fact however many there are.
+    """
+    return 1.0 if a.step.kind == BUILT_IN else math.exp(-given.offset * abs(a.at - b.at))
 
 
 def _pair(a: _Weighed, b: _Weighed, found: Relation, given: Weights) -> list[Row]:
@@ -229,7 +236,7 @@ def _pair(a: _Weighed, b: _Weighed, found: Relation, given: Weights) -> list[Row
     if found.verdict == UNKNOWN:
         # Where it died is what matters: not to know whether that is the same place is a larger doubt.
         return [Row(text(a.step), text(b.step), UNKNOWN, whole * (given.first if a.at == b.at == 0 else 1.0))]
-    near = math.exp(-given.offset * abs(a.at - b.at))
+    near = _nearness(a, b, given)
     rows = [Row(text(a.step), text(b.step), MATCH, whole * near * found.sure, found.why)]
     if found.sure < 1.0:
         rows.append(Row(text(a.step), text(b.step), UNKNOWN, whole * near * (1.0 - found.sure)))

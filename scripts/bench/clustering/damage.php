@@ -22,6 +22,10 @@ function damage(&$v, $what)
         }
         return;
     }
+    if ($what === 'element' || $what === 'key') {
+        $word($word($value + 16)[0] + ($what === 'key' ? 24 : 0))[0] = $wild;
+        return;
+    }
     [$at, $new] = $places[$what];
     $word($at)[0] = $new;
 }

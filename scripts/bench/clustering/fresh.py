@@ -54,15 +54,15 @@ class Bug:
     settings: tuple[str, ...] = ()
 
 
-def victims() -> list[Bug]:
+def victims(file: str = "victims.txt") -> list[Bug]:
     """The damaged values and what uses them."""
     damage = (HERE / "damage.php").read_text().split("\n", 1)[1]
     found = []
-    for line in (HERE / "victims.txt").read_text().splitlines():
+    for line in (HERE / file).read_text().splitlines():
         if line and not line.startswith("#"):
             name, value, what, code = (part.strip() for part in re.split(r" +\| ", line, maxsplit=3))
             page = f"function page() {{ $v = {value}; damage($v, '{what}'); $r = {code}; leave(); }}\npage();"
-            found.append(Bug(f"v-{name}", f"{damage}\n{page}", ("ffi.enable=1",)))
+            found.append(Bug(name if file != "victims.txt" else f"v-{name}", f"{damage}\n{page}", ("ffi.enable=1",)))
     return found
 
 
@@ -83,11 +83,11 @@ def library(php: Php, folder: Path) -> tuple[Path, tuple[tuple[str, Path | None]
     return place / "orders.so", (("stripped", None), ("symbols", debug))
 
 
-def makings(php: Php, bugs: Sequence[Bug], views: tuple[tuple[str, Path | None], ...], extra: tuple[str, ...]
-            ) -> Iterator[Making]:  # fmt: skip
-    """Each bug in each way of this PHP."""
+def makings(php: Php, bugs: Sequence[Bug], views: tuple[tuple[str, Path | None], ...], extra: tuple[str, ...],
+            ways: Sequence[str] = ()) -> Iterator[Making]:  # fmt: skip
+    """Each bug in each way of this PHP, or in the given ones."""
     for bug in bugs:
-        for way in _WAYS[php.name.split("-")[0]]:
+        for way in ways or _WAYS[php.name.split("-")[0]]:
             condition = f"{php.name} {way}"
             script = _script(php, bug, way)
             mode = "off" if way != "jit" else dice_of(bug.name).choice(("opcache", "jit"))
@@ -184,6 +184,8 @@ def part(name: str) -> None:
     folder.mkdir(parents=True)
     if kind == "victims":
         make(makings(php, victims(), php.views, ()), kept)
+    elif kind == "tables":
+        make(makings(php, victims("victims2.txt"), php.views, (), ("page-1",)), kept)
     elif kind == "orders":
         file, views = library(php, folder)
         make(makings(php, orders(), views, (f"extension={php.inside(file)}",)), kept)
@@ -200,9 +202,12 @@ PARTS = (*(f"fresh-orders-{where}" for where in _WHERE), "fresh-fpm-debian", "fr
          *(f"fresh-tests-{where}" for where in (*_WHERE, "bookworm")))  # fmt: skip
 
 
-def traces() -> Iterator[dict[str, Any]]:
+NEWEST = tuple(f"fresh-tables-{where}" for where in _WHERE)
+
+
+def traces(parts: Sequence[str] = PARTS) -> Iterator[dict[str, Any]]:
     """All that is kept and shows its bug, as `corpus.traces`."""
-    for name in PARTS:
+    for name in parts:
         for record in lines(home() / "traces" / f"{name}.jsonl.gz"):
             if record["crash"] is not None and _shows(record):
                 yield record
@@ -215,7 +220,7 @@ def _shows(record: dict[str, Any]) -> bool:
     there, whichever function was to get it: that is one and the same crash under the labels of many. So a crash
     counts for a function only where the innermost frame of PHP's own stack is a built-in function's.
     """
-    if not record["bug"].startswith("v-") or record["bug"].startswith("v-op-"):
+    if record["bug"][:2] not in ("v-", "e-", "k-") or record["bug"].startswith("v-op-"):
         return True
     frames = next((thread["frames"] for thread in record["crash"]["threads"] if thread["crashed"]), [])
     innermost = next((frame for frame in frames if frame["kind"] == "php"), None)
