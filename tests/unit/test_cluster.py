@@ -428,8 +428,8 @@ def test_what_two_functions_without_a_name_have_in_common_is_said_in_words() -> 
         read(thread(replace(native(name, EXT, at=at), traits=READS), php("f")), builds).steps
         for name, at, builds in (("sub_7777", 0x7000, BUILDS), ("sub_9999", 0x9000, {EXT: "dd" * 20}))
     ]
-    rows = compare(Profile(steps=steps[0]), Profile(steps=steps[1])).rows
-    assert [(row.a, row.b, row.verdict, row.why) for row in rows][0] == (
+    row = compare(Profile(steps=steps[0]), Profile(steps=steps[1])).rows[0]
+    assert (row.a, row.b, row.verdict, row.why) == (
         "redis.so!sub_7777",
         "redis.so!sub_9999",
         "match",

@@ -1,7 +1,8 @@
 """The corpus as the evaluation sees it: labels by cause, and the bugs by what they may be used for.
 
 The bugs of corpus.py are for design and tuning: 105 of them were sealed once and were looked at five times, which
-used them up. Those of fresh.py judge. `looks.txt` in the corpus' folder counts how often their figures were printed.
+used them up. Those of fresh.py judge: the first of them (`fresh`) were looked at twice and then used for tuning, the
+tables (`newest`) came after that. `looks.txt` in the corpus' folder counts how often such figures were printed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tests.lab.faults import PHP
 from triage.model import Crash
 from triage.wire import crash_from_json
 
-OLD, FRESH = "old", "fresh"
+OLD, FRESH, NEWEST = "old", "fresh", "newest"
 _LOOKS = "looks.txt"
 _FOR_PEERS = 40
 _CALLED = re.compile(r"\bfaulty_\w+")
@@ -58,7 +59,7 @@ def _labels() -> dict[str, str]:
 
 
 def load(part: str) -> list[Trace]:
-    """The traces of the bugs of one part: `old` or `fresh`."""
+    """The traces of the bugs of one part: `old`, `fresh` or `newest`."""
     labels = _labels()
     found = []
     for record in records(part):
@@ -70,7 +71,9 @@ def load(part: str) -> list[Trace]:
 
 def records(part: str) -> Iterator[dict[str, Any]]:
     """What is kept of one part."""
-    return fresh.traces() if part == FRESH else corpus.traces()
+    if part == OLD:
+        return corpus.traces()
+    return fresh.traces(fresh.NEWEST if part == NEWEST else fresh.PARTS)
 
 
 def count_look(why: str) -> int:
@@ -90,7 +93,7 @@ def looks() -> int:
 def sizes() -> Iterator[tuple[str, int, int]]:
     """(part, bugs, traces), without a look at any trace."""
     labels = _labels()
-    for part in (OLD, FRESH):
+    for part in (OLD, FRESH, NEWEST):
         bugs = [labels.get(record["bug"], record["bug"]) for record in records(part)]
         yield part, len(set(bugs)), len(bugs)
 

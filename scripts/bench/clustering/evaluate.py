@@ -1,14 +1,17 @@
 """The table: our clusters and other people's rules on the same traces, bugs and split.
 
     .venv/bin/python scripts/bench/clustering/evaluate.py            on the bugs for design and tuning
-    .venv/bin/python scripts/bench/clustering/evaluate.py --fresh    on the fresh ones; each use is counted
+    .venv/bin/python scripts/bench/clustering/evaluate.py --newest   on the newest, which design has not seen
+    .venv/bin/python scripts/bench/clustering/evaluate.py --fresh    on those made before them
+
+Each use of the last two is counted.
 
 `all`, `stripped` or `full` limit the table to those sets; --no-peers leaves it out, --no-details what
 follows it. Parts of one table may so be made by several runs at a time.
 
-Every peer's thresholds and parameters are tuned on two fifths of the old bugs, for each of the three
-sets of traces apart; ours are one setting for all. Needs siggen, numpy and scipy, fetched once into the
-corpus' folder.
+Every peer's thresholds and parameters are tuned on a third of the traces of two fifths of the old bugs, for
+each of the three sets of traces apart; ours are one setting for all. Needs siggen, numpy and scipy, fetched once
+into the corpus' folder.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ import fresh
 import measure
 import peers
 import tune
-from dataset import FRESH, OLD, Trace
+from dataset import FRESH, NEWEST, OLD, Trace
 from measure import bcubed
 from peers import Distance, Grouping, Labels, Stack
 from phps import home
@@ -40,6 +43,7 @@ from triage.cluster.profile import profile_of
 from triage.cluster.shape import SCRIPT
 
 PACKAGES = ("siggen==2.2.20241029", "numpy", "scipy")
+_OF_PEERS = 3  # every third trace of those bugs: all pairs of them are compared, for some thirty settings
 _CUTS = [at / 40 for at in range(1, 40)]
 Rule = Callable[[Sequence[Trace]], Labels]
 
@@ -281,8 +285,9 @@ def main(argv: list[str]) -> int:
         print(f"{part}: {bugs} bugs, {count} traces")
     train = dataset.load(OLD)
     judge = train
-    if "--fresh" in argv:
-        judge = dataset.load(FRESH)
+    part = FRESH if "--fresh" in argv else NEWEST if "--newest" in argv else OLD
+    if part != OLD:
+        judge = dataset.load(part)
         print(f"look number {dataset.count_look(' '.join(argv))} at bugs that design had not seen")
     if "--no-details" not in argv:
         labels = ours(judge)
@@ -290,7 +295,7 @@ def main(argv: list[str]) -> int:
         failures(judge, labels)
         shuffles(judge)
     if "--no-peers" not in argv:
-        tuned = [trace for trace in train if dataset.is_for_peers(trace.bug)]
+        tuned = [trace for trace in train if dataset.is_for_peers(trace.bug)][::_OF_PEERS]
         table(tuned, judge, [word for word in argv if not word.startswith("--")] or [""])
     print(f"\n{time.monotonic() - begun:.0f} s; parts: {', '.join((*corpus.PARTS, *fresh.PARTS))}")
     return 0

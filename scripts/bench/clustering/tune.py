@@ -1,8 +1,8 @@
-"""Finds the weights and the frequency table of triage/cluster on the old bugs.
+"""Finds the weights and the frequency table of triage/cluster on the old bugs and the first fresh ones.
 
     .venv/bin/python scripts/bench/clustering/tune.py [ROUNDS]      prints them; --write puts them in place
 
-A random search: the fresh bugs are not read. The frequency table has the functions that at least two
+A random search: the newest bugs are not read. The frequency table has the functions that at least two
 of PHP's own bugs share; names of our own faulty programs are left out, for nobody else has them.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 import dataset
 import measure
 from book import MemoryBook
-from dataset import OLD, Trace
+from dataset import FRESH, OLD, Trace
 from measure import bcubed
 
 from triage.cluster import rarity
@@ -118,7 +118,7 @@ def search(found: Sequence[Signed], rounds: int) -> tuple[Weights, float]:
 def main(argv: list[str]) -> int:
     """Search and print."""
     rounds = int(next((word for word in argv if word.isdigit()), "150"))
-    found = signed(dataset.load(OLD))
+    found = signed([*dataset.load(OLD), *dataset.load(FRESH)])
     table = frequency(found)
     if "--write" in argv:
         (ROOM / "frequency.json").write_text(json.dumps(table, indent=1) + "\n")
