@@ -26,9 +26,9 @@ EXACT, SIMILAR, NEW = "exact", "similar", "new"
 MOST_EXEMPLARS = 24
 _CLUSTERS = 8
 _OF_ONE = 2
-_WORDS = 12
+_WORDS = 10
 _LATER = 0.8
-CROWD = 150
+CROWD = 120
 """A word that more exemplars share than this finds nothing: it is left out."""
 
 

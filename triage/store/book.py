@@ -21,7 +21,7 @@ from triage.store.upsert import insert_missing
 _ID_DIGITS = 6
 _CALLED_FROM, _SEVERAL = " ◂ ", "several callers"
 _WORD_DIGITS = 16
-_LOOKED_AT = 48  # exemplars whose cluster is looked up, of all that share a word
+_LOOKED_AT = 32  # exemplars whose cluster is looked up, of all that share a word
 _HAVING = select(words.c.exemplar).where(words.c.word == bindparam("word")).limit(CROWD + 1)
 
 

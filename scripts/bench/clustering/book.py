@@ -9,7 +9,7 @@ from triage.cluster.assign import CROWD, MOST_EXEMPLARS, Exemplar, choose, exemp
 from triage.cluster.profile import Profile
 from triage.model import Signature
 
-_LOOKED_AT = 48
+_LOOKED_AT = 32
 
 
 class MemoryBook:

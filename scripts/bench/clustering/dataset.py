@@ -58,14 +58,14 @@ def _labels() -> dict[str, str]:
     return found
 
 
-def load(part: str) -> list[Trace]:
-    """The traces of the bugs of one part: `old`, `fresh` or `newest`."""
+def load(part: str, *, traits: bool = True) -> list[Trace]:
+    """The traces of the bugs of one part: `old`, `fresh` or `newest`; without traits they are there sooner."""
     labels = _labels()
     found = []
     for record in records(part):
-        crash = with_traits(crash_from_json(record["crash"]))
+        crash = crash_from_json(record["crash"])
         found.append(Trace(labels.get(record["bug"], record["bug"]), record["test"], record["kind"],
-                           record["condition"], record["view"], crash))  # fmt: skip
+                           record["condition"], record["view"], with_traits(crash) if traits else crash))  # fmt: skip
     return found
 
 

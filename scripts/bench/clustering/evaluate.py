@@ -283,11 +283,9 @@ def main(argv: list[str]) -> int:
     ensure_packages()
     for part, bugs, count in dataset.sizes():
         print(f"{part}: {bugs} bugs, {count} traces")
-    train = dataset.load(OLD)
-    judge = train
     part = FRESH if "--fresh" in argv else NEWEST if "--newest" in argv else OLD
+    judge = dataset.load(part)
     if part != OLD:
-        judge = dataset.load(part)
         print(f"look number {dataset.count_look(' '.join(argv))} at bugs that design had not seen")
     if "--no-details" not in argv:
         labels = ours(judge)
@@ -295,6 +293,7 @@ def main(argv: list[str]) -> int:
         failures(judge, labels)
         shuffles(judge)
     if "--no-peers" not in argv:
+        train = dataset.load(OLD, traits=False)
         tuned = [trace for trace in train if dataset.is_for_peers(trace.bug)][::_OF_PEERS]
         table(tuned, judge, [word for word in argv if not word.startswith("--")] or [""])
     print(f"\n{time.monotonic() - begun:.0f} s; parts: {', '.join((*corpus.PARTS, *fresh.PARTS))}")

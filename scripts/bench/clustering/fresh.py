@@ -208,8 +208,13 @@ NEWEST = tuple(f"fresh-tables-{where}" for where in _WHERE)
 def traces(parts: Sequence[str] = PARTS) -> Iterator[dict[str, Any]]:
     """All that is kept and shows its bug, as `corpus.traces`."""
     for name in parts:
+        seen = set()
         for record in lines(home() / "traces" / f"{name}.jsonl.gz"):
-            if record["crash"] is not None and _shows(record):
+            if record["crash"] is None or not _shows(record):
+                continue
+            which = (record["made"], record["view"])
+            if which not in seen:  # two runs at once may have made one twice
+                seen.add(which)
                 yield record
 
 
