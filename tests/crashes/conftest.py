@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,11 @@ def _make(name: str, php: Interpreter, folder: Path) -> Made:
     if php.version < case.oldest:
         pytest.skip(f"PHP {php.version[0]}.{php.version[1]} lacks what this needs")
     return make(case, php, folder)
+
+
+def some(names: Iterable[str], few: Container[str]) -> list[Any]:
+    """The names as parameters, those not among the few only with --whole."""
+    return [name if name in few else pytest.param(name, marks=pytest.mark.whole) for name in names]
 
 
 def show(made: Made) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.crashes.conftest import Maker, show
+from tests.crashes.conftest import Maker, show, some
 from tests.lab import fpm
 from tests.lab.php import CASES, CONSTANT, FIXTURES, Call, Interpreter, Made, make, shown, shown_calls, without_oracle
 from triage.cli.main import triage
@@ -20,6 +20,8 @@ from triage.gdb.locate import find_gdb
 pytestmark = [pytest.mark.php, pytest.mark.gdb]
 
 FINITE = [case.name for case in CASES if not case.endless and case.name != "constant"]
+FEW = ("kill-1", "callbacks", "generator", "eval", "magic", "fibers", "jit-tracing")
+"""Of each other release in every run; the rest with --whole."""
 ENDLESS = [case.name for case in CASES if case.endless]
 
 
@@ -29,7 +31,7 @@ def test_this_php(made: Maker, name: str) -> None:
 
 
 @pytest.mark.suites
-@pytest.mark.parametrize("name", FINITE)
+@pytest.mark.parametrize("name", some(FINITE, FEW))
 def test_other_php(made_by_suite: Maker, name: str) -> None:
     _holds(made_by_suite(name))
 
@@ -49,7 +51,7 @@ def test_recursion_of_this_php(made: Maker, name: str) -> None:
 
 
 @pytest.mark.suites
-@pytest.mark.parametrize("name", ENDLESS)
+@pytest.mark.parametrize("name", some(ENDLESS, ["overflow-methods"]))
 def test_recursion_of_other_php(made_by_suite: Maker, name: str) -> None:
     _recursion_holds(made_by_suite(name))
 

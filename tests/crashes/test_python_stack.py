@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.crashes.conftest import Triaged
+from tests.crashes.conftest import Triaged, some
 from tests.lab.interpreters import PYTHONS, Program, Release, ensure
 from tests.lab.python import CASES, Made, crashed, make, program, shown, system_python
 from tests.lab.suites import CannotMake
@@ -63,22 +63,18 @@ def _maker(python: Program, folder: Path) -> Maker:
     return maker
 
 
-def _some(names: list[str]) -> list[Any]:
-    return [name if name in FEW else pytest.param(name, marks=pytest.mark.whole) for name in names]
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_this_python(made: Maker, triaged: Triaged, name: str) -> None:
     _holds(made(name), triaged)
 
 
 @pytest.mark.suites
-@pytest.mark.parametrize("name", _some(NAMES))
+@pytest.mark.parametrize("name", some(NAMES, FEW))
 def test_other_releases(made_by_release: Maker, triaged: Triaged, name: str) -> None:
     _holds(made_by_release(name), triaged)
 
 
-@pytest.mark.parametrize("name", _some(NAMES))
+@pytest.mark.parametrize("name", some(NAMES, FEW))
 def test_builds(made_by_build: Maker, triaged: Triaged, name: str) -> None:
     _holds(made_by_build(name), triaged)
 
