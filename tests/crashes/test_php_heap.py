@@ -9,6 +9,7 @@ import pytest
 
 from tests.crashes.conftest import Maker, of_suite
 from tests.lab.php import FIXTURES, Interpreter
+from tests.lab.places import place
 from tests.lab.suites import SUITES, Suite
 from triage.corefile import open_core
 from triage.demo.crashes import find_php
@@ -53,12 +54,13 @@ def check(core: Path, root: Path | None = None) -> HeapCheck:
 def dead(script: str, php: Interpreter, folder: Path, *arguments: str, settings: tuple[str, ...] = ()) -> Path:
     """The core of a fixture run with these arguments."""
     options = [part for setting in settings for part in ("-d", setting)]
-    run = php.root / "srv" / "heap" if php.root else folder / "run"
+    run = place(php.root) / "heap" if php.root else folder / "run"
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
     shutil.copy(FIXTURES / script, run)
-    inside = f"/srv/heap/{script}" if php.root else str(run / script)
-    enter = ["chroot", str(php.root), "/usr/bin/env", "-C", "/srv/heap"] if php.root else []
+    within = f"/{run.relative_to(php.root)}" if php.root else str(run)
+    inside = f"{within}/{script}"
+    enter = ["chroot", str(php.root), "/usr/bin/env", "-C", within] if php.root else []
     argv = (*enter, "php", *options, inside, *arguments)
     return crash(Process(argv=argv, folder=run, env={}), folder / "heap.core")
 

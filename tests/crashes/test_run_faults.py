@@ -18,7 +18,7 @@ from triage.corefile.sources.unpack import Bounds, write_sparse
 from triage.errors import InputError
 
 pytestmark = [pytest.mark.gdb]
-_MANY = 48  # so many that the run cannot be over before the signal comes, few enough for one process
+_MANY = 300  # so many that the run cannot be over before the signal comes
 
 
 def environment(place: Path) -> dict[str, str]:
@@ -59,7 +59,11 @@ def is_running(marker: str) -> bool:
 def test_an_interrupted_run_keeps_what_it_reported_and_leaves_no_gdb(name: str, tmp_path: Path) -> None:
     cores(tmp_path / "cores", _MANY)
     with subprocess.Popen(
-        command(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path)
+        command(tmp_path, "--jobs", "1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path),
     ) as run:
         assert run.stdout is not None
         assert run.stderr is not None

@@ -14,7 +14,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab.suites import MIRROR, CannotMake, folder
+from tests.lab.alone import alone
+from tests.lab.places import folder
+from tests.lab.suites import MIRROR, CannotMake
 
 SOURCE = f"{MIRROR}/pool/main/p/php8.2/php8.2_8.2.32.orig.tar.xz"
 VERSION = (8, 2)
@@ -36,6 +38,7 @@ class Builds:
     embed: Path
 
 
+@alone
 def ensure() -> Builds:
     """The programs, built if they are not there yet.
 

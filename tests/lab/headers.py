@@ -16,7 +16,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab.suites import MIRROR, CannotMake, folder
+from tests.lab.places import folder
+from tests.lab.suites import MIRROR, CannotMake
 
 _SECONDS = 300
 # Suites whose security updates lie in an archive of their own, beside the main one.

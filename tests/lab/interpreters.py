@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab.headers import unpack
+from tests.lab.places import place
 from tests.lab.suites import CannotMake
 
 _USUAL = ("libc6", "libgcc-s1", "zlib1g", "libexpat1")
@@ -100,12 +101,12 @@ class Program:
 
     def stage(self, scripts: Path, folder: Path) -> tuple[Path, Path]:
         """`(scripts, working folder)` where the process sees them; a root folder gets copies."""
-        run = (self.root / "srv" if self.root is not None else folder) / "run"
+        run = (place(self.root) if self.root is not None else folder) / "run"
         shutil.rmtree(run, ignore_errors=True)
         run.mkdir(parents=True)
         if self.root is None:
             return scripts, run
-        copy = self.root / "srv" / "scripts"
+        copy = place(self.root) / "scripts"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(scripts, copy)
         return copy, run

@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.lab.suites import CannotMake, folder
+from tests.lab.alone import alone
+from tests.lab.places import folder
+from tests.lab.suites import CannotMake
 
 _SECONDS = 300
 
 
+@alone
 def unpacked(package: str, root: Path | None = None) -> Path:
     """The folder that holds the package's files: in the user's cache, or below `/opt` of a suite's root.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.lab.places import place
 from triage.demo.lab import Process, crash
 from triage.gdb.locate import Gdb
 
@@ -147,8 +148,9 @@ def _stage(php: Interpreter, folder: Path) -> tuple[Path, Path, Any]:
         run.mkdir()
         return FIXTURES, run, str
     root = php.root
-    scripts, run = root / "srv" / "fixtures", root / "srv" / "run"
-    shutil.rmtree(root / "srv", ignore_errors=True)
+    own = place(root)
+    scripts, run = own / "fixtures", own / "run"
+    shutil.rmtree(own, ignore_errors=True)
     shutil.copytree(FIXTURES, scripts)
     run.mkdir()
     return scripts, run, lambda path: "/" + str(path.relative_to(root))
@@ -221,7 +223,7 @@ def shown(crash_json: dict[str, Any]) -> list[Call]:
 def without_oracle(frames: Sequence[Call]) -> list[Call]:
     """The frames without the recorder's own, for crashes that may happen inside of it."""
     at = 0
-    for place, frame in enumerate(frames):
+    for number, frame in enumerate(frames):
         if frame.file is not None and frame.file.endswith("/oracle.php"):
-            at = place + 1
+            at = number + 1
     return list(frames[at:])

@@ -17,7 +17,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.lab.suites import MIRROR, CannotMake, folder
+from tests.lab.alone import alone
+from tests.lab.places import folder
+from tests.lab.suites import MIRROR, CannotMake
 from triage.demo.lab import NoCrash, Process, crash
 from triage.insight.known.phpt import environment_of, sections_of, settings_of
 
@@ -59,6 +61,7 @@ class Test:
         return (*self.more, *settings_of(self.sections, str(self.path.parent)))
 
 
+@alone
 def source() -> Path:
     """The tests of a newer PHP, unpacked in the user's cache.
 

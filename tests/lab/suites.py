@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from tests.lab.alone import alone
+from tests.lab.places import folder
+
 MIRROR = os.environ.get("TRIAGE_DEBIAN_MIRROR", "http://deb.debian.org/debian")
 _LIMIT_SECONDS = 1200
 
@@ -43,12 +46,7 @@ class CannotMake(Exception):
     """Why a suite cannot be had on this machine."""
 
 
-def folder() -> Path:
-    """Where the suites live."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "triage-tests" / "suites"
-
-
+@alone
 def ensure(suite: Suite) -> Path:
     """The root folder of a suite, made if it is not there yet.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tests.lab.php import FIXTURES, Case, Made, passed, said
+from tests.lab.places import place
 from triage.demo.lab import NoCrash, find_core
 
 _SECONDS = 30
@@ -89,11 +90,11 @@ def serving(
     Raises:
         NoCrash: when it does not start.
     """
-    run = root / "srv" / "workers" if root else folder / "workers"
+    run = (place(root) if root else folder) / "workers"
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
     shutil.copytree(FIXTURES, run / "www")  # php-fpm enters the script's folder, and leaves its core there
-    inside = "/srv/workers" if root else str(run)
+    inside = f"/{run.relative_to(root)}" if root else str(run)
     (run / "fpm.conf").write_text(
         f"[global]\nerror_log = {inside}/log\ndaemonize = no\n"
         f"[www]\nlisten = {inside}/socket\npm = static\npm.max_children = 1\nchdir = {inside}\n"

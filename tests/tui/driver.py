@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -125,18 +126,19 @@ def drive(
     size: tuple[int, int] = (80, 24),
     label: str = "test.db",
     ui: Ui | None = None,
-    store: str = "sqlite:///nowhere",
+    store: str | None = None,
 ) -> None:
-    """Run the interface over a store and let `script` use it."""
+    """Run the interface over a store and let `script` use it; what asks the store by its name finds an empty one."""
 
-    async def run() -> None:
-        app = TriageApp(reader, label=label, ui=ui, store=store)
+    async def run(folder: str) -> None:
+        app = TriageApp(reader, label=label, ui=ui, store=store or f"sqlite:///{folder}/nowhere.db")
         async with app.run_test(size=size, notifications=True) as pilot:
             screen = Screen(app, pilot)
             await screen.settle()
             await script(screen)
 
-    asyncio.run(run())
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(run(folder))
 
 
 def store_at(folder: Path) -> Store:

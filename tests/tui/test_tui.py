@@ -293,7 +293,7 @@ def test_code_at_the_frame_is_shown(store: Store, tmp_path: Path) -> None:
         await screen.press("enter", "enter", "o")
         assert "▸   41 line 41 \\x1b[2J[red]" in screen.text
         await screen.press("j")
-        assert "has no line 410: it is not the file that" in screen.text
+        assert "has no line 410: it is not the file that" in " ".join(screen.text.split())  # wherever it is broken
         await screen.press("j")
         assert f"the very file that ran ({library})" in screen.text
 

@@ -12,7 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab.suites import MIRROR, CannotMake, folder
+from tests.lab.places import folder
+from tests.lab.suites import MIRROR, CannotMake
 
 _SECONDS = 5400
 _FETCH = "import sys, urllib.request as web; web.urlretrieve(*sys.argv[1:])"
