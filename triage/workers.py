@@ -171,6 +171,10 @@ def _submit(executor: Executor, job: Job, path: Path) -> Future[Done]:
         failed: Future[Done] = Future()
         failed.set_exception(error)
         return failed
+    except OSError as error:  # the socket they are started through lies below TMPDIR, whose path may be too long
+        raise EnvironmentLacks(
+            f"no worker process can be started: {error}", help="Set TMPDIR to a shorter path, or use --jobs 1."
+        ) from error
 
 
 def _result(job: Job, path: Path, future: Future[Done]) -> Done:

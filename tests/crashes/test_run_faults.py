@@ -59,12 +59,10 @@ def is_running(marker: str) -> bool:
 def test_an_interrupted_run_keeps_what_it_reported_and_leaves_no_gdb(name: str, tmp_path: Path) -> None:
     cores(tmp_path / "cores", _MANY)
     with subprocess.Popen(
-        command(tmp_path, "--jobs", "1"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(tmp_path),
-    ) as run:
+        # Whoever starts the tests in the background has them ignore SIGINT, and so would the run.
+        ["env", "--default-signal=INT", *command(tmp_path, "--jobs", "1")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path),
+    ) as run:  # fmt: skip
         assert run.stdout is not None
         assert run.stderr is not None
         first = [json.loads(run.stdout.readline()) for _ in range(2)]
@@ -79,7 +77,9 @@ def test_an_interrupted_run_keeps_what_it_reported_and_leaves_no_gdb(name: str, 
     while is_running(str(tmp_path / "tmp")) and time.monotonic() < end:
         time.sleep(0.2)
     assert not is_running(str(tmp_path / "tmp"))  # GDB was given paths below it
-    done = subprocess.run(command(tmp_path), capture_output=True, text=True, env=environment(tmp_path), check=False)
+    done = subprocess.run(
+        command(tmp_path, "--jobs", "1"), capture_output=True, text=True, env=environment(tmp_path), check=False
+    )
     records = {Path(record["core"]).name: record for record in map(json.loads, done.stdout.splitlines())}
     assert (len(records), done.returncode) == (_MANY, 0), done.stderr
     for record in first:

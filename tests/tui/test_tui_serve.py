@@ -6,7 +6,9 @@ import asyncio
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -32,10 +34,22 @@ def address(tmp_path: Path) -> Iterator[str]:
         text=True,
     )
     assert process.stderr is not None
-    yield process.stderr.readline().split()[1]
+    told = process.stderr.readline().split()[1]
+    _await(port)
+    yield told
     process.terminate()
     process.wait(timeout=20)
     process.stderr.close()
+
+
+def _await(port: int) -> None:
+    """It says where it will be before it is there: a person is slower than that, a test on a busy machine is not."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+            return
+        time.sleep(0.1)
+    raise AssertionError("nobody listens")
 
 
 def test_a_browser_needs_the_token(address: str) -> None:
