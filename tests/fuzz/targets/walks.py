@@ -18,6 +18,7 @@ from tests.unit.makephp import BASE, PhpMemory
 from tests.unit.memory import Bytes
 from triage.corefile import CoreFile, open_core
 from triage.corefile.memory import CoreMemory
+from triage.model import ScriptFrame
 from triage.runtimes.perl import PerlProcess
 from triage.runtimes.perl.find import Perl, find_perl
 from triage.runtimes.php.frames import StackReader
@@ -193,9 +194,13 @@ class Walk(Patient):
     def process(self) -> Runtime:
         """The interpreter's reader, anew."""
 
+    def frames(self) -> Sequence[ScriptFrame]:
+        """The stack as it is now."""
+        return self.process().read().frames
+
     def read(self) -> str:
         """See Patient."""
-        frames = self.process().read().frames
+        frames = self.frames()
         assert len(frames) <= 1001
         return "frames" if frames else "none"
 
@@ -217,15 +222,13 @@ class PythonTarget(Walk):
         assert isinstance(found, Python)
         self._found = found
 
-    def process(self) -> Runtime:
+    def process(self) -> PythonProcess:
         """See Walk."""
         return PythonProcess(self.core, self.finder, self._found, script_frames=1000)
 
-    def read(self) -> str:
-        """See Patient."""
-        frames = PythonProcess(self.core, self.finder, self._found, script_frames=1000).stack().frames
-        assert len(frames) <= 1001
-        return "frames" if frames else "none"
+    def frames(self) -> Sequence[ScriptFrame]:
+        """See Walk."""
+        return self.process().stack().frames
 
 
 class PerlTarget(Walk):
