@@ -1,0 +1,151 @@
+"""Real bugs for the sealed set: PHP's regression tests in ways that corpus.py and fresh.py did not try.
+
+Those looked for tests that kill PHP 8.2 or 7.4 as they are, or 8.2 in fouled memory when named after a bug. Here are
+the rest: PHP 7.4 in fouled memory, 8.2 with everything compiled by the JIT, tests without a bug's name from all
+folders, and tests of extensions that were not there before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import phps
+import phptests
+import unnamed
+from corpus import JIT
+from phps import Php, home
+from phptests import Test
+
+from tests.lab.headers import unpack
+from triage.insight.known.phpt import sections_of
+
+_MORE = ("sqlite3", "gmp", "bz2", "gd")
+_FILES = ("sqlite3", "pdo_sqlite", "gmp", "bz2", "gd")
+_SUITE = {"8.2": "bookworm", "7.4": "bullseye"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """A way to run every test: settings and variables beside the test's own."""
+
+    name: str
+    settings: tuple[str, ...] = ()
+    environment: Mapping[str, str] = frozenset()  # type: ignore[assignment]
+
+
+MODES = {"plain": Mode("plain", (), {}), "foul": Mode("foul", (), phptests.FOUL), "jit": Mode("jit", JIT, {})}
+
+
+def with_more(php: Php) -> Php:
+    """The PHP with those of the further extensions that its machine has the libraries for."""
+    version = ".".join(map(str, php.version))
+    if version not in _SUITE or (php.root is None and len(php.views) > 1):
+        return php
+    place = unpack(_SUITE[version], f"extensions-more-{version}", tuple(f"php{version}-{n}" for n in _MORE), "amd64")
+    found = dict(php.extensions)
+    for file in sorted(place.glob("usr/lib/php/*/*.so")):
+        if file.stem not in _FILES:
+            continue
+        there = file
+        if php.root is not None:
+            there = php.work / "extensions" / file.name
+            shutil.copy(file, there)
+        found[file.stem] = php.inside(there)
+    loads = {name: path for name, path in found.items() if name in php.extensions or _loads(php, path)}
+    return replace(php, extensions=loads)
+
+
+def _loads(php: Php, path: str) -> bool:
+    argv = php.command(php.work, ("-d", f"extension={path}", "-r", "echo 'fine';"))
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout == "fine"
+
+
+def every(php: Php) -> Iterator[Test]:
+    """Every test of an extension that is there, those without a bug's name too, by path."""
+    named = phptests.tests(php.tree)
+    root = next(php.tree.glob("php-*"))
+    there = _loaded(php) | set(php.extensions)
+    for test in named:
+        if _folder(test.path) <= there:
+            yield test
+    for path in sorted(root.rglob("*.phpt")):
+        inside = path.relative_to(php.tree)
+        if not _folder(str(inside)) <= there or phptests._NAMED.match(path.stem) or unnamed._NOT.search(str(inside)):
+            continue
+        sections = sections_of(path)
+        if "FILE" in sections and not phptests._CANNOT & set(sections) and not unnamed._KILLS.search(sections["FILE"]):
+            yield Test(f"{path.parent.name}-{path.stem}", unnamed.label(inside), str(inside), sections)
+
+
+def _folder(path: str) -> set[str]:
+    """The extension in whose folder a test lies."""
+    parts = path.split("/")
+    return {parts[2]} if parts[1] == "ext" else set()
+
+
+def _loaded(php: Php) -> set[str]:
+    said = subprocess.run(php.command(php.work, ("-m",)), capture_output=True, text=True, check=False).stdout
+    return {line.strip().lower() for line in said.splitlines()} | {"opcache"}
+
+
+def dying(php: Php, mode: Mode, title: str, tests: Sequence[Test]) -> list[str]:
+    """The paths of the tests that kill this PHP in a mode, found once and kept under a title."""
+    kept = home() / f"sealed-{php.name}-{mode.name}-{title}.json"
+    if kept.exists():
+        found: list[str] = json.loads(kept.read_text())
+        return found
+    run = php.work / f"sealed-dying-{mode.name}"
+    found = []
+    for test in tests:
+        shutil.rmtree(run, ignore_errors=True)
+        run.mkdir(parents=True)
+        if _dies(php, test, run, mode):
+            found.append(test.path)
+    shutil.rmtree(run, ignore_errors=True)
+    print(f"{php.name} {mode.name} {title}: {len(found)} of {len(tests)}", flush=True)
+    kept.write_text(json.dumps(found, indent=0))
+    return found
+
+
+def _dies(php: Php, test: Test, run: Path, mode: Mode) -> bool:
+    settings = tuple(part for value in mode.settings for part in ("-d", value))
+    argv = (*phptests.options(php, test), *settings, phptests.script(php, test, suffix=".sealed.php"),
+            *test.sections.get("ARGS", "").split())  # fmt: skip
+    try:
+        done = subprocess.run(
+            php.command(run, argv), cwd=run, env={**os.environ, **test.environment, **mode.environment},
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=10, check=False,
+            preexec_fn=phptests._no_core, start_new_session=True,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode < 0
+
+
+def search() -> None:
+    """Find them all: an hour on one processor."""
+    host, old = with_more(phps.host()), with_more(phps.of_suite("bullseye"))
+    new = {*_FILES}
+    named = [test for test in every(host) if _is_named(test)]
+    others = [test for test in every(host) if not _is_named(test)]
+    dying(host, MODES["plain"], "more", [t for t in (*named, *others) if _folder(t.path) & new])
+    dying(host, MODES["jit"], "named", [*named])
+    dying(old, MODES["foul"], "named", [t for t in named if not _folder(t.path) & {"opcache"}])
+    dying(host, MODES["foul"], "more", [t for t in (*named, *others) if _folder(t.path) & new])
+    dying(host, MODES["jit"], "unnamed", [t for t in others if _folder(t.path) & {"opcache"}])
+    dying(host, MODES["foul"], "unnamed", others)
+    dying(old, MODES["plain"], "unnamed", others)
+
+
+def _is_named(test: Test) -> bool:
+    return not test.bug.startswith("t-")
+
+
+if __name__ == "__main__":
+    search()
