@@ -8,18 +8,11 @@ on purpose in an extension and in C programs. Each is reached in several ways an
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import json
 import os
-import random
-import resource
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +22,13 @@ import phps
 import phptests
 import wrappers
 from builds import split_debug
+from making import Kept, Making, Reader, dice_of, lines, make, make_parts, records, served
 from phps import Php, home
 
 from tests.lab import extension
 from tests.lab.faults import CXX, PHP, C, Wanted
-from tests.lab.suites import CannotMake
-from tests.lab.worker import Workers, serving
-from triage.config import Settings
-from triage.demo.lab import Process, find_core
-from triage.model import Crash
-from triage.pipeline import Pipeline
-from triage.wire import crash_to_json
+from tests.lab.worker import serving
+from triage.demo.lab import Process
 
 ROOT = Path(__file__).resolve().parents[3]
 CACHE = ("opcache.enable=1", "opcache.enable_cli=1", "opcache.memory_consumption=16",
@@ -52,148 +41,7 @@ _SAY_GOODBYE = {"heap-overflow", "heap-stale", "heap-double", "kill", "after-tim
 # Killed by a limit or by another process, wherever they happen to be.
 _ANYWHERE = {"cpu_limit", "file_limit", "killed_by_child", "twins"}  # twins: needs files beside it
 _TESTS_OF_A_BUG = 3
-_SECONDS = 20
-_MEMORY = 4 << 30
 _BOTH_VIEWS = {"plain", "page-1"}
-
-
-@dataclass(frozen=True, slots=True)
-class Making:
-    """One crash to make: the bug it shows, in which condition, and how."""
-
-    bug: str
-    test: str
-    kind: str
-    condition: str
-    process: Process
-    views: tuple[tuple[str, Path | None], ...]
-    root: Path | None = None
-
-
-@dataclass(slots=True)
-class Kept:
-    """The traces of one part of the corpus: JSON lines, added to and never rewritten."""
-
-    path: Path
-    done: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        for line in lines(self.path):
-            self.done.add(line["made"])
-
-    def add(self, made: str, records: list[dict[str, Any]]) -> None:
-        """Keep what came of one making; nothing is a result too."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with gzip.open(self.path, "at") as file:
-            for record in records or [{"crash": None}]:
-                file.write(json.dumps({"made": made, **record}, separators=(",", ":")) + "\n")
-        self.done.add(made)
-
-
-def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of one part; a half-written end is left out."""
-    if not path.exists():
-        return
-    with gzip.open(path, "rt") as file:
-        try:
-            for line in file:
-                yield json.loads(line)
-        except (EOFError, ValueError):
-            return
-
-
-def slim(found: Crash) -> dict[str, Any]:
-    """The crash without what clustering does not look at: other threads, modules that are not on the stack."""
-    record = crash_to_json(found)
-    record["threads"] = [thread for thread in record["threads"] if thread["crashed"]]
-    used = {frame["module"] for thread in record["threads"] for frame in thread["frames"]}
-    record["modules"] = [module for module in record["modules"] if module["path"] in used]
-    if record["runtime"]:
-        for name in ("environment", "extension_files", "fibers"):
-            record["runtime"][name] = [] if name == "fibers" else {}
-    return record
-
-
-class Reader:
-    """Triages cores with one pipeline for each way to read them."""
-
-    def __init__(self) -> None:
-        self._pipelines: dict[tuple[Path | None, Path | None], Pipeline] = {}
-
-    def read(self, core: Path, root: Path | None, debug: Path | None) -> dict[str, Any] | None:
-        """The slim record of a core."""
-        key = (root, debug)
-        if key not in self._pipelines:
-            debug_dirs = () if debug is None else (debug,)
-            self._pipelines[key] = Pipeline(Settings(sysroot=root, debug_dirs=debug_dirs)).__enter__()
-        outcome = self._pipelines[key].triage(core)
-        return slim(outcome.crash) if outcome.crash else None
-
-    def close(self) -> None:
-        """End their debuggers."""
-        for pipeline in self._pipelines.values():
-            pipeline.__exit__(None, None, None)
-
-
-def records(making: Making, core: Path, reader: Reader) -> list[dict[str, Any]]:
-    """The core read in each view."""
-    found = []
-    for view, debug in making.views:
-        record = reader.read(core, making.root, debug)
-        if record is not None:
-            found.append({"bug": making.bug, "test": making.test, "kind": making.kind,
-                          "condition": making.condition, "view": view, "crash": record})  # fmt: skip
-    return found
-
-
-def make(makings: Iterable[Making], kept: Kept) -> None:
-    """Make the crashes that are not kept yet."""
-    reader = Reader()
-    try:
-        for making in makings:
-            name = f"{making.test} {making.condition}"
-            if name in kept.done:
-                continue
-            folder = making.process.folder
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            core = folder.parent / f"{folder.name}.core"
-            made = _core_of(making.process, core)
-            kept.add(name, records(making, core, reader) if made else [])
-            core.unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        reader.close()
-
-
-def _core_of(process: Process, target: Path) -> Path | None:
-    """The core the process leaves; `None` when it survives. What it prints is thrown away: some print for ever."""
-    begun = time.time()
-    child = subprocess.Popen(
-        process.argv, cwd=process.folder, env={**os.environ, **process.env}, stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        preexec_fn=lambda: _limits(process.stack),
-    )  # fmt: skip
-    try:
-        status = child.wait(timeout=_SECONDS)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-        return None
-    core = find_core(process.folder, child.pid, begun) if status < 0 else None
-    return Path(shutil.move(core, target)) if core else None
-
-
-def _limits(stack: int | None) -> None:
-    for limit, value in ((resource.RLIMIT_CORE, None), (resource.RLIMIT_STACK, stack), (resource.RLIMIT_AS, _MEMORY)):
-        hard = resource.getrlimit(limit)[1]
-        if limit == resource.RLIMIT_CORE or value is not None:
-            resource.setrlimit(limit, (hard if value is None else value, hard))
-
-
-def dice_of(*words: str) -> random.Random:
-    """Chance that is the same in each run."""
-    return random.Random(int.from_bytes(hashlib.sha256("/".join(words).encode()).digest()[:8], "big"))
 
 
 # --- PHP's own bugs ---------------------------------------------------------------------------------
@@ -266,7 +114,7 @@ def fpm(php: Php, deadly: set[str], kept: Kept) -> None:
             script = phptests.script(php, test, wrappers.page(script, dice), ".fpm.page.php")
             folder = str(Path(script).parent)
             found: list[dict[str, Any]] = []
-            core = _served(workers, script, "\n".join(test.settings(folder)))
+            core = served(workers, script, Path(folder), {"PHP_VALUE": "\n".join(test.settings(folder))})
             if core is not None:
                 making = Making(test.bug, test.name, "php", condition,
                                 Process(argv=(), folder=php.work, env={}), php.views)  # fmt: skip
@@ -274,27 +122,6 @@ def fpm(php: Php, deadly: set[str], kept: Kept) -> None:
                 core.unlink()
             kept.add(f"{test.name} {condition}", found)
     reader.close()
-
-
-def _served(workers: Workers, script: str, settings: str) -> Path | None:
-    """The core of the worker that serves the script; `None` when it survives."""
-    log = workers.run / "log"
-    before, begun = len(log.read_text(errors="replace")), time.time()
-    try:
-        workers.ask("request.php", {"SCRIPT_FILENAME": script, "PHP_VALUE": settings})
-    except subprocess.TimeoutExpired:
-        return None
-    end = time.monotonic() + 5
-    while time.monotonic() < end:
-        text = log.read_text(errors="replace")[before:]
-        words = text.split("exited on signal")[0].split()
-        if "exited on signal" in text and words[-2:-1] == ["child"]:
-            for place in (Path(script).parent, workers.run / "www", workers.run):
-                core = find_core(place, int(words[-1]), begun)
-                if core is not None:
-                    return core
-        time.sleep(0.1)
-    return None
 
 
 # --- mistakes made on purpose -----------------------------------------------------------------------
@@ -454,22 +281,5 @@ def traces() -> Iterator[dict[str, Any]]:
                 yield record
 
 
-def main(wanted: list[str]) -> int:
-    """Make the parts."""
-    for name in wanted or PARTS:
-        begun = time.monotonic()
-        try:
-            part(name)
-        except CannotMake as reason:
-            print(f"{name}: {reason}", flush=True)
-            continue
-        print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
-    bugs: dict[str, int] = {}
-    for record in traces():
-        bugs[record["bug"]] = bugs.get(record["bug"], 0) + 1
-    print(f"{sum(bugs.values())} traces of {len(bugs)} bugs")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(make_parts(sys.argv[1:] or PARTS, part, traces, "bugs"))

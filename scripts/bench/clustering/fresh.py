@@ -14,7 +14,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +24,13 @@ import phptests
 import unnamed
 import wrappers
 from builds import split_debug
-from corpus import CACHE, MODES, Kept, Making, Reader, dice_of, home, lines, make, records
-from phps import Php
+from corpus import CACHE, MODES
+from making import Kept, Making, Reader, dice_of, lines, make, make_parts, records, served
+from phps import Php, home
 
 from tests.lab import extension
-from tests.lab.suites import CannotMake
-from tests.lab.worker import Workers, serving
-from triage.demo.lab import NoCrash, Process, find_core
+from tests.lab.worker import serving
+from triage.demo.lab import Process
 
 HERE = Path(__file__).resolve().parent
 ORDERS = extension.SOURCE.with_name("orders.c")
@@ -130,7 +129,7 @@ def fpm(php: Php, bugs: Sequence[Bug], kept: Kept, extra: tuple[str, ...]) -> No
                 continue
             script = _script(php, bug, "fpm")
             found: list[dict[str, Any]] = []
-            core = _served(workers, php.inside(script), script.parent)
+            core = served(workers, php.inside(script), script.parent, {})
             if core is not None:
                 process = Process(argv=(), folder=php.work, env={})
                 making = Making(bug.name, bug.name, "fresh", condition, process, php.views[:1], php.root)
@@ -138,26 +137,6 @@ def fpm(php: Php, bugs: Sequence[Bug], kept: Kept, extra: tuple[str, ...]) -> No
                 core.unlink()
             kept.add(f"{bug.name} {condition}", found)
     reader.close()
-
-
-def _served(workers: Workers, script: str, folder: Path) -> Path | None:
-    """The core of the worker that serves the script; `None` when it survives."""
-    log = workers.run / "log"
-    before, begun = len(log.read_text(errors="replace")), time.time()
-    try:
-        workers.ask("request.php", {"SCRIPT_FILENAME": script})
-    except subprocess.TimeoutExpired:
-        return None
-    end = time.monotonic() + 5
-    while time.monotonic() < end:
-        text = log.read_text(errors="replace")[before:]
-        died = re.search(r"child (\d+) exited on signal", text)
-        for place in (folder, workers.run / "www", workers.run) if died else ():
-            core = find_core(place, int(died[1]), begun) if died else None
-            if core is not None:
-                return core
-        time.sleep(0.1)
-    return None
 
 
 def tests(php: Php) -> Iterator[Making]:
@@ -232,22 +211,5 @@ def _shows(record: dict[str, Any]) -> bool:
     return innermost is not None and innermost["file"] is None
 
 
-def main(wanted: list[str]) -> int:
-    """Make the parts; say how many crashes there are, and nothing of what they look like."""
-    for name in wanted or PARTS:
-        begun = time.monotonic()
-        try:
-            part(name)
-        except (CannotMake, NoCrash) as reason:
-            print(f"{name}: {reason}", flush=True)
-            continue
-        print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
-    bugs: dict[str, int] = {}
-    for record in traces():
-        bugs[record["bug"]] = bugs.get(record["bug"], 0) + 1
-    print(f"{sum(bugs.values())} traces of {len(bugs)} fresh bugs")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(make_parts(sys.argv[1:] or PARTS, part, traces, "fresh bugs"))
