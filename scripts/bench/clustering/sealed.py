@@ -1,0 +1,224 @@
+"""Set C: sealed bugs with labels decided from PHP's source before any trace was made; they judge, nothing is tuned on them.
+
+    .venv/bin/python scripts/bench/clustering/sealed.py [PART…]      make what is missing
+    .venv/bin/python scripts/bench/clustering/sealed.py --check      which bugs died in the C function they are named for
+
+Three kinds: mistakes of an extension (mistakes.txt, fixtures/ext/gallery.c); values damaged in memory that one of
+PHP's own C functions then uses (damages.txt); PHP's regression tests in ways not tried before (sealedtests.py). A
+label is one bug: one mistake in, or one damaged structure mishandled by, one C function. The head of each list says
+how that was decided.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import corpus  # first: it finds the project
+import phptests
+import sealedtests
+import wrappers
+from builds import split_debug
+from corpus import CACHE, MODES
+from making import Kept, Making, Reader, dice_of, lines, make, make_parts, records, served
+from phps import Php, home
+
+from tests.lab import extension
+from tests.lab.worker import serving
+from triage.demo.lab import Process
+
+HERE = Path(__file__).resolve().parent
+GALLERY = extension.SOURCE.with_name("gallery.c")
+_STACK = 1 << 20
+_WAYS: dict[str, tuple[str, ...]] = {
+    "debian": ("page-1", "jit", "plain"), "bullseye": ("page-1", "plain"), "trixie": ("page-1",), "own": ("page-1",),
+}  # fmt: skip
+_TWO_VIEWS = "page-1"
+View = tuple[str, Path | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """A bug to show. `function` is the C function the label names; `shows` the function of PHP whose frame must be
+    the innermost of PHP's own stack (`None`: any, `-`: a script's, where the language itself uses the value).
+    """
+
+    name: str
+    function: str
+    code: str
+    shows: str | None = None
+    settings: tuple[str, ...] = ()
+
+
+def _rows(file: str, columns: int) -> Iterator[list[str]]:
+    for line in (HERE / file).read_text().splitlines():
+        if line and not line.startswith("#"):
+            yield [part.strip() for part in re.split(r" +\| ", line, maxsplit=columns - 1)]
+
+
+def mistakes() -> list[Bug]:
+    """Those of the extension."""
+    return [Bug(f"m-{name}", function, f"function page() {{ {code} }}\npage();")
+            for name, function, code in _rows("mistakes.txt", 3)]  # fmt: skip
+
+
+def damages() -> list[Bug]:
+    """Damaged values and what uses them."""
+    tools = (HERE / "poke.php").read_text().split("\n", 1)[1]
+    found = []
+    for name, function, shows, value, place, code in _rows("damages.txt", 6):
+        page = f"function page() {{ $v = {value}; poke($v, '{place}'); $r = {code}; leave(); }}\npage();"
+        found.append(Bug(f"d-{name}", function, f"{tools}\n{page}", shows, ("ffi.enable=1",)))
+    return found
+
+
+def library(php: Php, folder: Path) -> tuple[Path, tuple[View, ...]]:
+    """The stripped extension where this PHP sees it, and the views its crashes are read with."""
+    built = extension.build(folder / "gallery.so", php.version, "-g", source=GALLERY)
+    debug = php.views[1][1] if len(php.views) > 1 and php.views[1][1] else folder / "debug"
+    split_debug(built, debug)
+    place = php.work / "gallery"
+    place.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["strip", "--strip-all", "-o", str(place / "gallery.so"), str(built)], check=True)
+    return place / "gallery.so", (("stripped", None), ("symbols", debug))
+
+
+def makings(php: Php, bugs: Sequence[Bug], views: tuple[View, ...], extra: tuple[str, ...]) -> Iterator[Making]:
+    """Each bug in each way of this PHP."""
+    for bug in bugs:
+        for way in _WAYS[php.name.split("-")[0]]:
+            script = _script(php, bug, way)
+            mode = "off" if way != "jit" else dice_of(bug.name).choice(("opcache", "jit"))
+            settings = (*bug.settings, *extra, *MODES[mode])
+            if mode != "off" and "opcache" in php.zend_extensions:
+                settings = (f"zend_extension={php.zend_extensions['opcache']}", *settings)
+            options = tuple(part for value in (*phptests.SETTINGS, *settings) for part in ("-d", value))
+            run = php.work / "runs" / script.stem
+            process = Process(argv=php.command(run, (*options, php.inside(script))), folder=run, env={}, stack=_STACK)
+            shown = views if way == _TWO_VIEWS else views[:1]
+            yield Making(bug.name, bug.name, "sealed", f"{php.name} {way}", process, shown, php.root)
+
+
+def _script(php: Php, bug: Bug, way: str) -> Path:
+    """The script: its name says nothing of the bug, as nothing in production would."""
+    place = php.work / "sealed"
+    place.mkdir(parents=True, exist_ok=True)
+    dice = dice_of(bug.name, php.name, way)
+    name = f"{dice.randrange(1 << 32):08x}"
+    text = f"<?php\n{bug.code}\n"
+    if way != "plain":
+        text = wrappers.renamed(text, f"_{dice.randrange(1 << 20):x}")
+    script = place / f"{name}.php"
+    script.write_text(text)
+    if way == "plain":
+        return script
+    page = place / f"{name}-page.php"
+    page.write_text(wrappers.page(php.inside(script), dice))
+    return page
+
+
+def fpm(php: Php, bugs: Sequence[Bug], kept: Kept, extra: tuple[str, ...]) -> None:
+    """The bugs in php-fpm's workers, of this machine or of another release."""
+    program = f"/usr/sbin/php-fpm{php.version[0]}.{php.version[1]}"
+    settings = (*phptests.SETTINGS, *CACHE, "ffi.enable=1", *extra)
+    reader = Reader()
+    condition = f"{php.name} fpm"
+    with serving(program, php.work, php.root, tuple(part for value in settings for part in ("-d", value))) as workers:
+        for bug in bugs:
+            if f"{bug.name} {condition}" in kept.done:
+                continue
+            script = _script(php, bug, "fpm")
+            found: list[dict[str, Any]] = []
+            core = served(workers, php.inside(script), script.parent, {})
+            if core is not None:
+                process = Process(argv=(), folder=php.work, env={})
+                making = Making(bug.name, bug.name, "sealed", condition, process, php.views[:1], php.root)
+                found = records(making, core, reader)
+                core.unlink()
+            kept.add(f"{bug.name} {condition}", found)
+    reader.close()
+
+
+def part(name: str) -> None:
+    """Make one part."""
+    kept = Kept(home() / "traces" / f"{name}.jsonl.gz")
+    _, kind, where = name.split("-", 2)
+    php = corpus.php_of(where)
+    folder = home() / "work" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    if kind == "mistakes":
+        file, views = library(php, folder)
+        make(makings(php, mistakes(), views, (f"extension={php.inside(file)}",)), kept)
+    elif kind == "damages":
+        make(makings(php, damages(), php.views, ()), kept)
+    elif kind == "fpm":
+        file, _ = library(php, folder)
+        fpm(php, (*mistakes()[::2], *damages()[::2]), kept, (f"extension={php.inside(file)}",))
+    else:
+        make(sealedtests.makings(php), kept)
+
+
+_WHERE = ("debian", "bullseye", "trixie", "own-8.2.32")
+PARTS = (*(f"sealed-mistakes-{where}" for where in _WHERE), *(f"sealed-damages-{where}" for where in _WHERE),
+         "sealed-fpm-debian", "sealed-fpm-bullseye", *(f"sealed-tests-{where}" for where in _WHERE))  # fmt: skip
+
+
+def traces(parts: Sequence[str] = PARTS) -> Iterator[dict[str, Any]]:
+    """All that is kept and shows its bug, as `corpus.traces`."""
+    wanted = {bug.name: bug for bug in (*mistakes(), *damages())}
+    for name in parts:
+        seen = set()
+        for record in lines(home() / "traces" / f"{name}.jsonl.gz"):
+            if record["crash"] is None or not _shows(record, wanted.get(record["bug"])):
+                continue
+            which = (record["made"], record["view"])
+            if which not in seen:
+                seen.add(which)
+                yield record
+
+
+def _shows(record: dict[str, Any], bug: Bug | None) -> bool:
+    """Whether the process died where the bug is, as PHP's own stack tells it, which no clustering decided.
+
+    A damaged value may kill earlier, where PHP hands it over. So a crash counts for a label only where PHP's
+    innermost frame is the function that the label names.
+    """
+    if bug is None:
+        return not record["bug"].startswith(("m-", "d-"))  # no longer in a list
+    if bug.shows is None:
+        return True
+    frames = next((thread["frames"] for thread in record["crash"]["threads"] if thread["crashed"]), [])
+    innermost = next((frame for frame in frames if frame["kind"] == "php"), None)
+    if innermost is None:
+        return False
+    if bug.shows == "-":
+        return innermost["file"] is not None
+    name = f"{innermost['class']}::{innermost['function']}" if innermost["class"] else innermost["function"]
+    return innermost["file"] is None and name == bug.shows
+
+
+def check() -> int:
+    """Print the bugs whose crash, read with symbols, does not have the label's C function on its stack."""
+    wanted = {bug.name: bug.function for bug in (*mistakes(), *damages())}
+    found: dict[str, set[str]] = {}
+    for record in traces():
+        if record["bug"] in wanted:
+            frames = next((t["frames"] for t in record["crash"]["threads"] if t["crashed"]), [])
+            names = found.setdefault(record["bug"], set())
+            if record["view"] == "symbols":
+                names |= {frame["function"] for frame in frames if frame["kind"] == "native" and frame["function"]}
+    for bug, function in wanted.items():
+        if function not in found.get(bug, ()):
+            print(f"{bug}: {function} is not on its stack" if bug in found else f"{bug}: no crash")
+    return 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--check"]:
+        sys.exit(check())
+    sys.exit(make_parts(sys.argv[1:] or PARTS, part, traces, "sealed bugs"))
