@@ -4,8 +4,8 @@
     .venv/bin/python scripts/bench/clustering/sealed.py --check      which bugs died in the C function they are named for
 
 Three kinds: mistakes of an extension (mistakes.txt, fixtures/ext/gallery.c); values damaged in memory that one of
-PHP's own C functions then uses (damages.txt); PHP's regression tests in ways not tried before (sealedtests.py). A
-label is one bug: one mistake in, or one damaged structure mishandled by, one C function. The head of each list says
+PHP's own C functions then uses (damages.txt); bugs that PHP has by itself, which are its regression tests in ways not
+tried before (sealedtests.py) and recursion without a limit (recursions.txt). A label is one bug: one mistake in, or one damaged structure mishandled by, one C function. The head of each list says
 how that was decided.
 """
 
@@ -75,6 +75,12 @@ def damages() -> list[Bug]:
         page = f"function page() {{ $v = {value}; poke($v, '{place}'); $r = {code}; leave(); }}\npage();"
         found.append(Bug(f"d-{name}", function, f"{tools}\n{page}", shows, ("ffi.enable=1",)))
     return found
+
+
+def recursions() -> list[Bug]:
+    """What PHP itself recurses in without a limit."""
+    return [Bug(f"r-{name}", function, f"function page() {{ {code} }}\npage();")
+            for name, function, code in _rows("recursions.txt", 3)]  # fmt: skip
 
 
 def library(php: Php, folder: Path) -> tuple[Path, tuple[View, ...]]:
@@ -156,21 +162,23 @@ def part(name: str) -> None:
         make(makings(php, mistakes(), views, (f"extension={php.inside(file)}",)), kept)
     elif kind == "damages":
         make(makings(php, damages(), php.views, ()), kept)
+    elif kind == "recursions":
+        make(makings(php, recursions(), php.views, ()), kept)
     elif kind == "fpm":
         file, _ = library(php, folder)
-        fpm(php, (*mistakes()[::2], *damages()[::2]), kept, (f"extension={php.inside(file)}",))
+        fpm(php, (*mistakes()[::2], *damages()[::2], *recursions()[::2]), kept, (f"extension={php.inside(file)}",))
     else:
         make(sealedtests.makings(php), kept)
 
 
 _WHERE = ("debian", "bullseye", "trixie", "own-8.2.32")
 PARTS = (*(f"sealed-mistakes-{where}" for where in _WHERE), *(f"sealed-damages-{where}" for where in _WHERE),
-         "sealed-fpm-debian", "sealed-fpm-bullseye", *(f"sealed-tests-{where}" for where in _WHERE))  # fmt: skip
+         *(f"sealed-recursions-{where}" for where in _WHERE), "sealed-fpm-debian", "sealed-fpm-bullseye", *(f"sealed-tests-{where}" for where in _WHERE))  # fmt: skip
 
 
 def traces(parts: Sequence[str] = PARTS) -> Iterator[dict[str, Any]]:
     """All that is kept and shows its bug, as `corpus.traces`."""
-    wanted = {bug.name: bug for bug in (*mistakes(), *damages())}
+    wanted = {bug.name: bug for bug in (*mistakes(), *damages(), *recursions())}
     for name in parts:
         seen = set()
         for record in lines(home() / "traces" / f"{name}.jsonl.gz"):
@@ -189,7 +197,7 @@ def _shows(record: dict[str, Any], bug: Bug | None) -> bool:
     innermost frame is the function that the label names.
     """
     if bug is None:
-        return not record["bug"].startswith(("m-", "d-"))  # no longer in a list
+        return not record["bug"].startswith(("m-", "d-", "r-"))  # no longer in a list
     if bug.shows is None:
         return True
     frames = next((thread["frames"] for thread in record["crash"]["threads"] if thread["crashed"]), [])
@@ -204,7 +212,7 @@ def _shows(record: dict[str, Any], bug: Bug | None) -> bool:
 
 def check() -> int:
     """Print the bugs whose crash, read with symbols, does not have the label's C function on its stack."""
-    wanted = {bug.name: bug.function for bug in (*mistakes(), *damages())}
+    wanted = {bug.name: bug.function for bug in (*mistakes(), *damages(), *recursions())}
     found: dict[str, set[str]] = {}
     for record in traces():
         if record["bug"] in wanted:
