@@ -1,10 +1,11 @@
 """The table: our clusters and other people's rules on the same traces, bugs and split.
 
     .venv/bin/python scripts/bench/clustering/evaluate.py            on the bugs for design and tuning
-    .venv/bin/python scripts/bench/clustering/evaluate.py --newest   on the newest, which design has not seen
+    .venv/bin/python scripts/bench/clustering/evaluate.py --sealed   on set C, which design has not seen
+    .venv/bin/python scripts/bench/clustering/evaluate.py --newest   on those made before it
     .venv/bin/python scripts/bench/clustering/evaluate.py --fresh    on those made before them
 
-Each use of the last two is counted.
+Each use of the last three is counted.
 
 `all`, `stripped` or `full` limit the table to those sets; --no-peers leaves it out, --no-details what
 follows it. Parts of one table may so be made by several runs at a time.
@@ -33,8 +34,9 @@ import dataset
 import fresh
 import measure
 import peers
+import sealed
 import tune
-from dataset import FRESH, NEWEST, OLD, Trace
+from dataset import OLD, Trace
 from measure import bcubed
 from peers import Distance, Grouping, Labels, Stack
 from phps import home
@@ -189,6 +191,16 @@ def views(traces: Sequence[Trace], labels: Labels) -> None:
         _across(traces, labels, old, new)
 
 
+def kinds(traces: Sequence[Trace], labels: Labels) -> None:
+    """Set C's three kinds apart, in the clusters of all."""
+    scores = measure.per_trace([trace.bug for trace in traces], labels)
+    for title in sealed.KINDS.values():
+        at = [i for i, trace in enumerate(traces) if sealed.kind_of(trace.bug) == title]
+        precision, recall = (sum(scores[i][k] for i in at) / max(1, len(at)) for k in (0, 1))
+        bugs = len({traces[i].bug for i in at})
+        print(f"{title}: {bugs} bugs, {len(at)} traces: P {precision:.3f} R {recall:.3f}")
+
+
 def _across(traces: Sequence[Trace], labels: Labels, old: str, new: str) -> None:
     chosen = [(t, label) for t, label in zip(traces, labels, strict=True) if t.view == "stripped" and t.kind != "c"]
     found = measure.versions([(t.bug, t.condition, label) for t, label in chosen], old, new)
@@ -283,13 +295,15 @@ def main(argv: list[str]) -> int:
     ensure_packages()
     for part, bugs, count in dataset.sizes():
         print(f"{part}: {bugs} bugs, {count} traces")
-    part = FRESH if "--fresh" in argv else NEWEST if "--newest" in argv else OLD
+    part = next((part for part in (dataset.SEALED, dataset.NEWEST, dataset.FRESH) if f"--{part}" in argv), OLD)
     judge = dataset.load(part)
     if part != OLD:
-        print(f"look number {dataset.count_look(' '.join(argv))} at bugs that design had not seen")
+        print(f"look number {dataset.count_look(part, ' '.join(argv))} at bugs that design had not seen")
     if "--no-details" not in argv:
         labels = ours(judge)
         views(judge, labels)
+        if part == dataset.SEALED:
+            kinds(judge, labels)
         failures(judge, labels)
         shuffles(judge)
     if "--no-peers" not in argv:

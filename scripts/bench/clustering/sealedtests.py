@@ -1,5 +1,7 @@
 """Real bugs for the sealed set: PHP's regression tests in ways that corpus.py and fresh.py did not try.
 
+    .venv/bin/python scripts/bench/clustering/sealedtests.py      find those that kill (an hour, once)
+
 Those looked for tests that kill PHP 8.2 or 7.4 as they are, or 8.2 in fouled memory when named after a bug. Here are
 the rest: PHP 7.4 in fouled memory, 8.2 with everything compiled by the JIT, tests without a bug's name from all
 folders, and tests of extensions that were not there before.
@@ -12,17 +14,22 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import corpus  # first: it finds the project
+import fresh
 import phps
 import phptests
 import unnamed
+import wrappers
 from corpus import JIT
+from making import Making, dice_of
 from phps import Php, home
 from phptests import Test
 
 from tests.lab.headers import unpack
+from triage.demo.lab import Process
 from triage.insight.known.phpt import sections_of
 
 _MORE = ("sqlite3", "gmp", "bz2", "gd")
@@ -36,10 +43,10 @@ class Mode:
 
     name: str
     settings: tuple[str, ...] = ()
-    environment: Mapping[str, str] = frozenset()  # type: ignore[assignment]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
-MODES = {"plain": Mode("plain", (), {}), "foul": Mode("foul", (), phptests.FOUL), "jit": Mode("jit", JIT, {})}
+MODES = {"plain": Mode("plain"), "foul": Mode("foul", (), phptests.FOUL), "jit": Mode("jit", JIT)}
 
 
 def with_more(php: Php) -> Php:
@@ -79,7 +86,11 @@ def every(php: Php) -> Iterator[Test]:
         if not _folder(str(inside)) <= there or phptests._NAMED.match(path.stem) or unnamed._NOT.search(str(inside)):
             continue
         sections = sections_of(path)
-        if "FILE" in sections and not phptests._CANNOT & set(sections) and not unnamed._KILLS.search(sections["FILE"]):
+        if (
+            "FILE" in sections
+            and not phptests._CANNOT & set(sections)
+            and not unnamed._KILLS.search(sections["FILE"])
+        ):
             yield Test(f"{path.parent.name}-{path.stem}", unnamed.label(inside), str(inside), sections)
 
 
@@ -128,23 +139,72 @@ def _dies(php: Php, test: Test, run: Path, mode: Mode) -> bool:
     return done.returncode < 0
 
 
+_SEARCHES = (("debian", "plain", "more"), ("debian", "jit", "named"), ("bullseye", "foul", "named"),
+             ("debian", "foul", "unnamed"), ("debian", "foul", "more"), ("bullseye", "plain", "unnamed"))  # fmt: skip
+
+
 def search() -> None:
-    """Find them all: an hour on one processor."""
-    host, old = with_more(phps.host()), with_more(phps.of_suite("bullseye"))
-    new = {*_FILES}
-    named = [test for test in every(host) if _is_named(test)]
-    others = [test for test in every(host) if not _is_named(test)]
-    dying(host, MODES["plain"], "more", [t for t in (*named, *others) if _folder(t.path) & new])
-    dying(host, MODES["jit"], "named", [*named])
-    dying(old, MODES["foul"], "named", [t for t in named if not _folder(t.path) & {"opcache"}])
-    dying(host, MODES["foul"], "more", [t for t in (*named, *others) if _folder(t.path) & new])
-    dying(host, MODES["jit"], "unnamed", [t for t in others if _folder(t.path) & {"opcache"}])
-    dying(host, MODES["foul"], "unnamed", others)
-    dying(old, MODES["plain"], "unnamed", others)
+    """Find them all."""
+    for where, mode, title in _SEARCHES:
+        php = with_more(phps.host() if where == "debian" else phps.of_suite(where))
+        new = [test for test in every(php) if title != "more" or _folder(test.path) & {*_FILES}]
+        dying(
+            php,
+            MODES[mode],
+            title,
+            [test for test in new if title == "more" or _is_named(test) == (title == "named")],
+        )
 
 
 def _is_named(test: Test) -> bool:
     return not test.bug.startswith("t-")
+
+
+def found() -> dict[str, list[Mode]]:
+    """The modes in which each test was found to kill, the plainest first, by its path."""
+    deadly: dict[str, list[Mode]] = {}
+    for name, mode in MODES.items():
+        for path in sorted(home().glob(f"sealed-*-{name}-*.json")):
+            for one in json.loads(path.read_text()):
+                if mode not in deadly.setdefault(one, []):
+                    deadly[one].append(mode)
+    return deadly
+
+
+def left_out() -> set[str]:
+    """Labels that are another label's bug, or no bug at all, with the reason beside each in the list."""
+    lines = Path(__file__).with_name("sealed_left_out.txt").read_text().splitlines()
+    return {line.split()[0] for line in lines if line and not line.startswith("#")}
+
+
+def makings(plain: Php) -> Iterator[Making]:
+    """Each bug that no part of the other sets shows, in the mode it was found in and in several surroundings."""
+    php = with_more(plain)
+    used = {record["bug"] for record in (*corpus.traces(), *fresh.traces(), *fresh.traces(fresh.NEWEST))}
+    deadly = found()
+    tests = [test for test in every(php) if test.path in deadly and test.bug not in used | left_out()]
+    for at, (test, first) in enumerate(corpus.chosen_tests(tests)):
+        for name in ("page-1", "plain", "page-2") if first else ("page-1",):
+            yield _making(php, test, deadly[test.path][0], name, at)
+
+
+def _making(php: Php, test: Test, mode: Mode, way: str, at: int) -> Making:
+    family = php.name.split("-")[0]
+    dice = dice_of(test.name, php.name, way)
+    text = test.sections["FILE"]
+    if way != "plain":
+        text = wrappers.renamed(text, f"_{dice.randrange(1 << 20):x}")
+    script = phptests.script(php, test, text, f".{family}.php")
+    if way != "plain":
+        script = phptests.script(php, test, wrappers.page(script, dice), f".{family}.page.php")
+    run = php.work / "runs" / f"{os.getpid()}-{at}-{way}"
+    extra = mode.settings
+    if extra and "opcache" in php.zend_extensions:
+        extra = (f"zend_extension={php.zend_extensions['opcache']}", *extra)
+    settings = tuple(part for value in extra for part in ("-d", value))
+    argv = (*phptests.options(php, test), *settings, script, *test.sections.get("ARGS", "").split())
+    process = Process(argv=php.command(run, argv), folder=run, env={**test.environment, **mode.environment})
+    return Making(test.bug, test.name, "php", f"{php.name} {way}", process, php.views, php.root)
 
 
 if __name__ == "__main__":
