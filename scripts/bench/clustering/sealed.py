@@ -217,8 +217,7 @@ def _shows(record: dict[str, Any], bug: Bug | None) -> bool:
         return record["bug"][:2] not in KINDS  # else it is no longer in a list
     if bug.shows == "*":
         return True
-    frames = next((thread["frames"] for thread in record["crash"]["threads"] if thread["crashed"]), [])
-    innermost = next((frame for frame in frames if frame["kind"] == "php"), None)
+    innermost = next((frame for frame in _stack(record) if frame["kind"] == "php"), None)
     if innermost is None:
         return False
     if bug.shows == "-":
@@ -227,16 +226,20 @@ def _shows(record: dict[str, Any], bug: Bug | None) -> bool:
     return innermost["file"] is None and name == bug.shows
 
 
+def _stack(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The frames of the thread that died."""
+    return next((thread["frames"] for thread in record["crash"]["threads"] if thread["crashed"]), [])
+
+
 def check() -> int:
     """Print the bugs whose crash, read with symbols, does not have the C function on its stack that must be there."""
     wanted = {bug.name: bug.function for bug in (*mistakes(), *damages(), *recursions())}
     found: dict[str, set[str]] = {}
     for record in traces():
         if record["bug"] in wanted:
-            frames = next((t["frames"] for t in record["crash"]["threads"] if t["crashed"]), [])
             names = found.setdefault(record["bug"], set())
             if record["view"] == "symbols":
-                names |= {frame["function"] for frame in frames if frame["kind"] == "native" and frame["function"]}
+                names |= {f["function"] for f in _stack(record) if f["kind"] == "native" and f["function"]}
     for bug, function in wanted.items():
         if function not in found.get(bug, ()):
             print(f"{bug}: {function} is not on its stack" if bug in found else f"{bug}: no crash")
