@@ -1,7 +1,7 @@
 """Set C: sealed bugs, labelled from PHP's source before any trace was made; they judge, nothing is tuned on them.
 
     .venv/bin/python scripts/bench/clustering/sealed.py [PART…]      make what is missing
-    .venv/bin/python scripts/bench/clustering/sealed.py --check      which bugs died elsewhere than was meant
+    .venv/bin/python scripts/bench/clustering/sealed.py --check      how many; which died elsewhere than meant
 
 Three kinds: mistakes of an extension (mistakes.txt, fixtures/ext/gallery.c); values damaged in memory that one of
 PHP's own C functions then uses (damages.txt); bugs that PHP has by itself, which are its regression tests in ways not
@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -232,10 +233,14 @@ def _stack(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def check() -> int:
-    """Print the bugs whose crash, read with symbols, does not have the C function on its stack that must be there."""
+    """Print how many traces there are of what, and the bugs whose crash, read with symbols, does not have the C
+    function on its stack that must be there. Nothing of it is a cluster.
+    """
     wanted = {bug.name: bug.function for bug in (*mistakes(), *damages(), *recursions())}
     found: dict[str, set[str]] = {}
-    for record in traces():
+    kept = list(traces())
+    _print_sizes(kept)
+    for record in kept:
         if record["bug"] in wanted:
             names = found.setdefault(record["bug"], set())
             if record["view"] == "symbols":
@@ -244,6 +249,18 @@ def check() -> int:
         if function not in found.get(bug, ()):
             print(f"{bug}: {function} is not on its stack" if bug in found else f"{bug}: no crash")
     return 0
+
+
+def _print_sizes(kept: Sequence[dict[str, Any]]) -> None:
+    for title in KINDS.values():
+        bugs = [record["bug"] for record in kept if kind_of(record["bug"]) == title]
+        print(f"{title}: {len(set(bugs))} bugs, {len(bugs)} traces")
+    for condition, count in sorted(Counter(f"{r['condition']}, {r['view']}" for r in kept).items()):
+        print(f"  {condition}: {count}")
+    old, new = ({r["bug"] for r in kept if version in r["condition"]} for version in ("-7.4", "-8.2"))
+    print(
+        f"{len({record['bug'] for record in kept})} bugs, {len(kept)} traces; on 7.4 and 8.2: {len(old & new)} bugs"
+    )
 
 
 if __name__ == "__main__":
