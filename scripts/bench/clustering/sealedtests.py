@@ -29,6 +29,7 @@ from phps import Php, home
 from phptests import Test
 
 from tests.lab.headers import unpack
+from tests.lab.suites import CannotMake
 from triage.demo.lab import Process
 from triage.insight.known.phpt import sections_of
 
@@ -179,9 +180,10 @@ def left_out() -> set[str]:
 
 def makings(plain: Php) -> Iterator[Making]:
     """Each bug that no part of the other sets shows, in the mode it was found in and in several surroundings."""
-    php = with_more(plain)
+    php, deadly = with_more(plain), found()
+    if not deadly:
+        raise CannotMake("no test is known to kill: run sealedtests.py first")
     used = {record["bug"] for record in (*corpus.traces(), *fresh.traces(), *fresh.traces(fresh.NEWEST))}
-    deadly = found()
     tests = [test for test in every(php) if test.path in deadly and test.bug not in used | left_out()]
     for at, (test, first) in enumerate(corpus.chosen_tests(tests)):
         for name in ("page-1", "plain", "page-2") if first else ("page-1",):
