@@ -148,13 +148,15 @@ def search() -> None:
     """Find them all."""
     for where, mode, title in _SEARCHES:
         php = with_more(phps.host() if where == "debian" else phps.of_suite(where))
-        new = [test for test in every(php) if title != "more" or _folder(test.path) & {*_FILES}]
-        dying(
-            php,
-            MODES[mode],
-            title,
-            [test for test in new if title == "more" or _is_named(test) == (title == "named")],
-        )
+        tests = [test for test in every(php) if _is_wanted(test, title)]
+        dying(php, MODES[mode], title, tests)
+
+
+def _is_wanted(test: Test, title: str) -> bool:
+    """Whether a search is for a test: those of the new extensions, those named after a bug, or the rest."""
+    if title == "more":
+        return bool(_folder(test.path) & {*_FILES})
+    return _is_named(test) == (title == "named")
 
 
 def _is_named(test: Test) -> bool:
