@@ -92,7 +92,13 @@ def every(php: Php) -> Iterator[Test]:
             and not phptests._CANNOT & set(sections)
             and not unnamed._KILLS.search(sections["FILE"])
         ):
-            yield Test(f"{path.parent.name}-{path.stem}", unnamed.label(inside), str(inside), sections)
+            yield Test(f"{path.parent.name}-{path.stem}", _label(inside), str(inside), sections)
+
+
+def _label(path: Path) -> str:
+    """The bug of a test without a bug's name: that of its folder, where that is named after one."""
+    named = phptests._NAMED.fullmatch(path.parent.name)
+    return f"{named[1].lower()}-{int(named[2])}" if named else unnamed.label(path)
 
 
 def _folder(path: str) -> set[str]:
@@ -156,11 +162,7 @@ def _is_wanted(test: Test, title: str) -> bool:
     """Whether a search is for a test: those of the new extensions, those named after a bug, or the rest."""
     if title == "more":
         return bool(_folder(test.path) & {*_FILES})
-    return _is_named(test) == (title == "named")
-
-
-def _is_named(test: Test) -> bool:
-    return not test.bug.startswith("t-")
+    return (phptests._NAMED.match(Path(test.path).stem) is not None) == (title == "named")
 
 
 def found() -> dict[str, list[Mode]]:
