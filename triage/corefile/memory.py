@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from mmap import mmap
 from operator import attrgetter
+from typing import TypeVar
 
 from triage.corefile.elf import PF_R, PF_W, PT_LOAD, Buffer, Segment
 from triage.corefile.notes import FileMapping
@@ -15,6 +16,7 @@ from triage.corefile.protocol import Region
 Backing = Callable[[FileMapping], Buffer | None]
 """Gives the contents of a mapped file, or `None` when the file is missing or not the same one."""
 
+T = TypeVar("T")
 MAX_READ = 64 * 1024 * 1024
 _ADDRESS, _START = attrgetter("address"), attrgetter("start")
 
@@ -54,6 +56,9 @@ class CoreMemory:
     range is never filled from the file: its contents at the crash are unknown.
     """
 
+    notes = False
+    """Whether `note` does anything (evidence.py)."""
+
     def __init__(
         self,
         data: Buffer,
@@ -87,6 +92,15 @@ class CoreMemory:
             return b"" if size == 0 else None
         if address < 0 or size > MAX_READ:
             return None
+        at = bisect_right(self._starts, address) - 1
+        if at >= 0:
+            _, _, offset, start, file_size, memory_size, _ = self._loads[at]
+            end = start + min(file_size, memory_size)
+            if address + size <= end:
+                self._recent = start, end, start - offset
+                found = self._data[address - start + offset : address - start + offset + size]
+                if len(found) == size:
+                    return found
         first = self._piece(address, size)
         if first is None or len(first) == size:
             return first
@@ -98,6 +112,13 @@ class CoreMemory:
             pieces.append(piece)
             have += len(piece)
         return b"".join(pieces)
+
+    def ask(self, question: Callable[..., T], *asked: Hashable) -> T:
+        """`question(memory, *asked)`: where only its answer matters, and not what it is made of (evidence.py)."""
+        return question(self, *asked)
+
+    def note(self, addresses: Iterable[int], size: int) -> None:
+        """Told by who reads from `words`: so many bytes at each of these addresses were looked at."""
 
     @contextmanager
     def words(self, address: int) -> Iterator[Words | None]:
@@ -177,6 +198,16 @@ class CoreMemory:
         mapping = self.file_at(load.address)
         path = mapping.path if mapping else None
         return Region(load.address, load.address + load.memory_size, load.flags, path)
+
+    def is_dumped(self, start: int, end: int) -> bool:
+        """Whether the kernel dumped any byte of a range."""
+        at = max(0, bisect_right(self._starts, start) - 1)
+        while at < len(self._loads) and self._starts[at] < end:
+            load = self._loads[at]
+            if load.file_size and load.address + load.file_size > start:
+                return True
+            at += 1
+        return False
 
     def dumped(self, address: int, size: int) -> bytes | None:
         """What the kernel itself dumped of `size` bytes at `address`: never filled from a file."""

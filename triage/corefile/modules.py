@@ -15,6 +15,7 @@ from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from triage.corefile import elf
+from triage.corefile.evidence import Recalled
 from triage.corefile.memory import CoreMemory
 from triage.corefile.notes import FileMapping
 
@@ -55,6 +56,14 @@ class ModuleMap:
             if address < module.end:
                 return module
         return None
+
+
+_RECENT = Recalled()
+
+
+def modules_of(memory: CoreMemory, files: tuple[FileMapping, ...], vdso: int | None) -> tuple[MappedModule, ...]:
+    """`find_modules`; for the workers of one master the very same object, where memory says the same."""
+    return _RECENT.get((files, vdso), memory, lambda own: tuple(find_modules(own, files, vdso)))
 
 
 def find_modules(memory: CoreMemory, files: Sequence[FileMapping], vdso: int | None) -> list[MappedModule]:

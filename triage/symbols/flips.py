@@ -32,6 +32,8 @@ def _first(core: CoreFile, finder: Finder, module: MappedModule) -> Flip | None:
         return None
     places: list[tuple[int, int, int]] = []
     for code, length in located.file.code():
+        if not core.memory.is_dumped(code + module.base, code + module.base + length):
+            continue  # nearly always: code that nobody wrote to is left out
         for at in range(code, code + length, _PIECE):
             size = min(_PIECE, code + length - at)
             places += _differences(core, located.file, module, at, size)

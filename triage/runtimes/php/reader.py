@@ -17,7 +17,6 @@ from triage.text import from_bytes
 MAX_STRING = 1 << 20
 _SHORT = 40
 MAX_ELEMENTS = 1 << 20
-_PACK = {1: "<B", 2: "<H", 4: "<I", 8: "<Q"}
 _PACKED_ZVALS_SINCE = 80200
 
 
@@ -50,20 +49,20 @@ class Reader:
     def __init__(self, memory: Memory, layout: Layout) -> None:
         self.memory = memory
         self.layout = layout
+        self._places = layout.fields
         self._strings: dict[tuple[int, int], str | None] = {}
         self._proven: set[int] = set()
 
     def number(self, address: int, size: int = 8) -> int | None:
         """An unsigned little-endian integer."""
         raw = self.memory.read(address, size)
-        return struct.unpack(_PACK[size], raw)[0] if raw is not None else None
+        return int.from_bytes(raw, "little") if raw is not None else None
 
     def field(self, address: int, name: str, field: str) -> int | None:
         """A field of the structure `name` at `address`; `None` also when this version lacks it."""
-        if not self.layout.has(name, field):
-            return None
-        offset, size = self.layout.place(name, field)
-        return self.number(address + offset, size)
+        place = self._places.get((name, field))
+        raw = self.memory.read(address + place[0], place[1]) if place is not None else None
+        return int.from_bytes(raw, "little") if raw is not None else None
 
     def pointer(self, address: int, name: str, field: str) -> int | None:
         """A pointer field, `None` when NULL, misaligned or pointing to unmapped memory."""
