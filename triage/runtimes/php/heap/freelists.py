@@ -50,7 +50,7 @@ class FreeLists:
                 self.bad.append(found)
 
     def _blocks(self, number: int, head: int) -> list[int] | None:
-        """The blocks of one list, `None` where a link cannot be right. They are thousands: nothing is called for each."""
+        """The blocks of one list, `None` where a link cannot be right: thousands, so nothing is called for each."""
         size, span = BINS[number].size, BINS[number].size * BINS[number].blocks
         before = self._key is None
         address, low, high, here = head, 0, 0, 0
