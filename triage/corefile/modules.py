@@ -96,6 +96,8 @@ def _module(memory: CoreMemory, path: str, run: list[FileMapping]) -> MappedModu
 
 
 def _read_module(memory: CoreMemory, path: str, start: int, end: int) -> MappedModule | None:
+    if memory.read(start, 4) != b"\x7fELF":
+        return None
     head = memory.read(start, _HEAD)
     own = _from_head(head) if head is not None else None
     if own is None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from triage.corefile import CoreFile
 from triage.corefile.elf import PF_X
 from triage.corefile.memory import CoreMemory
+from triage.corefile.protocol import Region
 from triage.corefile.twins import Twins
 from triage.model import HeapCheck, HeapPlace, Hook, Opcache, Role, Runtime, ScriptFrame
 from triage.runtimes.php import facts, ini, modules, variables
@@ -37,7 +38,7 @@ from triage.runtimes.php.inspector import Inspector
 from triage.runtimes.php.moduledata import ModuleData
 from triage.runtimes.php.names import Names, native_names
 from triage.runtimes.php.naming import constant_expression
-from triage.runtimes.php.opcache import SHARED, KnownPlace, opcache, shared_regions
+from triage.runtimes.php.opcache import KnownPlace, caches, opcache, shared_regions
 from triage.runtimes.php.panic import last_words
 from triage.runtimes.php.reader import Reader
 from triage.runtimes.php.records import Process
@@ -299,7 +300,7 @@ class PhpProcess:
         return tuple(self._core.notes.threads[0].registers.values())
 
     def _opcache(self) -> Opcache | None:
-        found = opcache(self._core, self._finder.kept(KnownPlace), at_crash=self._at_crash)
+        found = opcache(self._core, self._shared, self._finder.kept(KnownPlace), at_crash=self._at_crash)
         if found is not None and not found.dumped:
             self._warnings.append(
                 "opcache's shared memory is not in the core: names of functions, files and ini directives that lie "
@@ -389,8 +390,10 @@ class PhpProcess:
 
     def _jit_ranges(self) -> tuple[tuple[int, int], ...]:
         """The machine code opcache's JIT made: the executable part of its shared memory."""
-        if not shared_regions(self._core):
+        if not caches(self._shared):
             return ()
-        regions = self._core.memory.regions()
-        shared = [r for r in regions if r.path is not None and r.path.startswith(SHARED)]
-        return tuple((region.start, region.end) for region in shared if region.flags & PF_X)
+        return tuple((region.start, region.end) for region in self._shared if region.flags & PF_X)
+
+    @cached_property
+    def _shared(self) -> list[Region]:
+        return shared_regions(self._core)
