@@ -27,6 +27,7 @@ from triage.corefile.instruction import decode, loaded_from
 from triage.corefile.sources import Opened, Scratch, Trust, opened
 from triage.corefile.sources.journal import Journal
 from triage.corefile.sources.unpack import Bounds
+from triage.corefile.twins import Twins
 from triage.diagnose import Case, diagnose
 from triage.errors import InputError
 from triage.gdb import sandbox
@@ -50,7 +51,6 @@ from triage.model import (
     ScriptFrame,
     Signature,
     Status,
-    Symbols,
     Thread,
 )
 from triage.runtimes import detect, hint
@@ -59,6 +59,7 @@ from triage.symbols import Finder
 from triage.symbols.abort import abort_message
 from triage.symbols.debuginfod import Debuginfod
 from triage.symbols.elffile import ElfFile
+from triage.symbols.examined import examined
 from triage.symbols.flips import flips
 from triage.symbols.traits import tell
 from triage.text import size
@@ -253,35 +254,12 @@ class _Examination:
             self._warn("the program's own file is not in the core's list of mapped files")
 
     def _modules(self) -> tuple[Module, ...]:
-        found = []
-        for module in self._core.modules:
-            located = self._finder.locate(module)
-            if located.symbols is Symbols.MISMATCH:
-                self._warn(
-                    f"{module.path} on this machine is another build than the one that crashed "
-                    f"(build-id {module.build_id}): its names are not used. It was updated since, or the core "
-                    "comes from another machine (--sysroot, --debug-dir)."
-                )
-            elif not located.verified:
-                self._warnings.append(f"{module.path}: the core holds no build-id, so the file could not be proven")
-            found.append(
-                Module(
-                    path=module.path,
-                    build_id=module.build_id,
-                    start=module.start,
-                    end=module.end,
-                    symbols=located.symbols,
-                    base=module.base,
-                    deleted=module.deleted,
-                )
-            )
-        executable = self._core.executable
-        if executable is not None and self._finder.locate(executable).symbols is Symbols.MISSING:
-            self._warn(
-                f"the program {executable.path} is not on this machine, so native names and frames are incomplete. "
-                "Give the folder that has it with --sysroot or --debug-dir."
-            )
-        return tuple(found)
+        core, finder = self._core, self._finder
+        modules, wrong, doubtful = finder.kept(Twins).same(core, "modules", lambda: examined(core, finder))
+        for warning in wrong:
+            self._warn(warning)
+        self._warnings.extend(doubtful)
+        return modules
 
     def _runtime(self) -> Reading | None:
         found = detect(self._core, self._finder, script_frames=self._limits.script_frames, values=self._values)

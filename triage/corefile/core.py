@@ -125,7 +125,7 @@ def _unusable(data: Buffer, segments: list[Segment]) -> InputError:
 
 
 def _expected_size(segments: list[Segment]) -> int:
-    return max((segment.offset + segment.file_size for segment in segments), default=0)
+    return max([segment.offset + segment.file_size for segment in segments], default=0)
 
 
 def _identity(

@@ -29,14 +29,18 @@ def _left_out(loads: Sequence[Segment], files: Sequence[FileMapping]) -> Iterato
     """
     starts = [load.address for load in loads]
     own = set(starts)
-    for mapping in files:
-        if mapping.start in own:
-            continue
+    for mapping in [mapping for mapping in files if mapping.start not in own]:
         before = bisect_right(starts, mapping.start) - 1
         inside = before >= 0 and mapping.start < loads[before].address + loads[before].memory_size
         follows = before + 1 < len(loads) and loads[before + 1].address < mapping.end
         if mapping.start < mapping.end and not inside and not follows:
             yield Segment(PT_LOAD, PF_R, 0, mapping.start, 0, mapping.end - mapping.start, 0)
+
+
+def _ordered(loads: list[Segment]) -> list[Segment]:
+    """By address, as the kernel writes them."""
+    starts = [load.address for load in loads]
+    return loads if starts == sorted(starts) else sorted(loads, key=_ADDRESS)
 
 
 class Words:
@@ -67,8 +71,9 @@ class CoreMemory:
         backing: Backing | None = None,
     ) -> None:
         self._data = data
-        dumped = sorted((load for load in loads if load.memory_size), key=_ADDRESS)
-        self._loads = sorted((*dumped, *_left_out(dumped, files)), key=_ADDRESS)
+        dumped = _ordered([load for load in loads if load.memory_size])
+        more = list(_left_out(dumped, files))
+        self._loads = _ordered([*dumped, *more]) if more else dumped
         self._starts = [load.address for load in self._loads]
         self._files = sorted(files, key=_START)
         self._file_starts = [mapping.start for mapping in self._files]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from triage.corefile.core import CoreFile
 from triage.corefile.evidence import Recalled
@@ -22,6 +22,7 @@ class Twins:
 
     def __init__(self) -> None:
         self.recalled = Recalled()
+        self._same: dict[int, dict[Hashable, object]] = {}
         self._kinds: OrderedDict[tuple[int, ...], tuple[int, tuple[object, ...]]] = OrderedDict()
         self._count = 0
 
@@ -32,9 +33,17 @@ class Twins:
             self._count += 1
             self._kinds[key] = self._count, same  # kept, so that nothing else gets their ids
             if len(self._kinds) > _MOST_KINDS:
-                self._kinds.popitem(last=False)
+                _, (gone, _) = self._kinds.popitem(last=False)
+                self._same.pop(gone, None)
         self._kinds.move_to_end(key)
         return self._kinds[key][0]
+
+    def same(self, core: CoreFile, question: Hashable, work: Callable[[], T]) -> T:
+        """The answer of `work`, which must depend on nothing but which files lie where."""
+        answers = self._same.setdefault(self.kind(core.modules), {})
+        if question not in answers:
+            answers[question] = work()
+        return cast(T, answers[question])
 
     def get(self, core: CoreFile, question: Hashable, work: Callable[[CoreFile], T]) -> T:
         """The answer of `work` for this core; it must read all it needs from the core it is given.

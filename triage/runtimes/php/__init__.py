@@ -108,7 +108,7 @@ class PhpProcess:
                 callbacks=self._recall("callbacks", lambda own: Callbacks(own._reader, own._php).found()),
                 opcache=self._opcache(),
                 heap=self._heap() if heap else None,
-                worker=worker(self._core, at_crash=self._at_crash),
+                worker=worker(self._core, self._shared, at_crash=self._at_crash),
                 environment=self._recall("environment", PhpProcess._environment),
             ),
             frames=walk.frames,
@@ -183,7 +183,7 @@ class PhpProcess:
 
         `at` is the present time in seconds since 1970.
         """
-        return replace(self._configured(), worker=worker(self._core, at_crash=at))
+        return replace(self._configured(), worker=worker(self._core, self._shared, at_crash=at))
 
     def _configured(self) -> Runtime:
         reader, php = self._reader, self._php

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from triage.corefile.protocol import Memory, c_string
@@ -20,6 +21,7 @@ MAX_ELEMENTS = 1 << 20
 _PACKED_ZVALS_SINCE = 80200
 
 
+@lru_cache(maxsize=8192)
 def _hash(raw: bytes) -> int:
     """PHP's hash of a string (Bernstein's, times 33), with the top bit set so that it is never 0."""
     value = 5381
