@@ -85,7 +85,7 @@ class Lanes:
 
     def _target(self, core: CoreFile, walks: Sequence[Walk] | None) -> Target:
         """What GDB is to open; with `walks` it reads only the libraries these go through."""
-        loaded = libraries(core)
+        loaded = libraries(core, self._finder)
         addresses = {place.pc for walk in walks or () for place in walk.places}
         return replace(
             target_of(core, self._finder),
