@@ -16,7 +16,6 @@ from triage.corefile.memory import CoreMemory
 from triage.corefile.protocol import Region
 
 T = TypeVar("T")
-_GAP = 128  # bytes between two that were read: compared as well, which is cheaper than one more comparison
 _MOST_BYTES = 12 << 20
 _MOST_OF_A_KIND = 6
 _IN_VAIN = 8
@@ -54,10 +53,16 @@ class Noting(CoreMemory):
 
     notes = True
 
-    def __init__(self, memory: CoreMemory, before: Evidence | None = None) -> None:
-        """`before` is evidence that holds for this memory: what comes of both is noted."""
+    def __init__(self, memory: CoreMemory, before: Evidence | None = None, *, gap: int = 0) -> None:
+        """`before` is evidence that holds for this memory: what comes of both is noted.
+
+        What lies in gaps of so many bytes at most between what was read is noted as well: few long pieces
+        are compared sooner than many short ones, but what nobody read may differ.
+        """
         vars(self).update(vars(memory))
-        self._plain = memory
+        self.plain = memory
+        """The same memory without notes."""
+        self._gap = gap
         self._spans = {(at, len(raw)) for at, raw in before.pieces} if before else set()
         self._lacking = set(before.lacking) if before else set()
         told = before.told if before else ()
@@ -72,7 +77,7 @@ class Noting(CoreMemory):
         self._spans.update((address, size) for address in addresses)
 
     def ask(self, question: Callable[..., T], *asked: Hashable) -> T:
-        answer = question(self._plain, *asked)
+        answer = question(self.plain, *asked)
         self._told[question, asked] = answer
         return answer
 
@@ -98,7 +103,7 @@ class Noting(CoreMemory):
         return Evidence(pieces, tuple(self._lacking), told)
 
     def _pieces(self) -> Iterator[tuple[int, bytes]]:
-        for start, end in _joined(sorted(self._spans)):
+        for start, end in _joined(sorted(self._spans), self._gap):
             raw = super().read(start, end - start)
             if raw is not None:
                 yield start, raw
@@ -108,11 +113,11 @@ class Noting(CoreMemory):
                     yield at, super().read(at, size) or b""
 
 
-def _joined(spans: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def _joined(spans: Sequence[tuple[int, int]], gap: int) -> Iterator[tuple[int, int]]:
     """Stretches that cover all spans, `(start, end)`, each with what lies in short gaps."""
     start = end = 0
     for at, size in spans:
-        if at > end + _GAP or end == start == 0:
+        if at > end + gap or end == start == 0:
             if end > start:
                 yield start, end
             start, end = at, at + size
@@ -145,7 +150,7 @@ class Recalled:
         self._kinds: OrderedDict[Hashable, _Kind[Any]] = OrderedDict()
         self._bytes = 0
 
-    def get(self, question: Hashable, memory: CoreMemory, work: Callable[[CoreMemory], T]) -> T:
+    def get(self, question: Hashable, memory: CoreMemory, work: Callable[[CoreMemory], T], *, gap: int = 0) -> T:
         """The answer of `work`, which must depend on the memory it is given and on the question alone.
 
         Nothing is noted when a question comes for the first time: most processes have no twin.
@@ -155,7 +160,7 @@ class Recalled:
             return found.answer  # type: ignore[no-any-return]
         if not self.is_worth_noting(question):
             return work(memory)
-        noting = Noting(memory)
+        noting = Noting(memory, gap=gap)
         answer = work(noting)
         self.keep(question, answer, noting.evidence())
         return answer

@@ -45,12 +45,13 @@ class Twins:
             answers[question] = work()
         return cast(T, answers[question])
 
-    def get(self, core: CoreFile, question: Hashable, work: Callable[[CoreFile], T]) -> T:
+    def get(self, core: CoreFile, question: Hashable, work: Callable[[CoreFile], T], *, gap: int = 0) -> T:
         """The answer of `work` for this core; it must read all it needs from the core it is given.
 
-        `question` says everything else that the answer depends on, the kind of process before all.
+        `question` says everything else that the answer depends on, the kind of process before all; `gap` is
+        evidence.py's.
         """
         own = core.memory
         return self.recalled.get(
-            question, own, lambda memory: work(core if memory is own else replace(core, memory=memory))
+            question, own, lambda memory: work(core if memory is own else replace(core, memory=memory)), gap=gap
         )

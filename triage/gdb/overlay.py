@@ -8,7 +8,6 @@ finds each file under the name the process knew it by, and nothing else.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -78,7 +77,7 @@ class Overlay:
         fresh = self._folder / "root.new"
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(folder.name)
-        os.replace(fresh, self.root)
+        fresh.replace(self.root)
         self._shown = folder
 
     def _foreign(self, files: Mapping[str, Path], named: Collection[str] | None) -> bool:

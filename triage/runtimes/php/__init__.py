@@ -127,10 +127,10 @@ class PhpProcess:
     def _environment(self) -> dict[str, str]:
         return variables.environment(environment(self._core, self._finder))
 
-    def _recall(self, question: Hashable, work: Callable[[PhpProcess], T]) -> T:
+    def _recall(self, question: Hashable, work: Callable[[PhpProcess], T], *, gap: int = 0) -> T:
         """What `work` finds in this process, or found in a twin whose memory says the same."""
         answer, warnings = self._finder.kept(Twins).get(
-            self._core, (self._kind, question), lambda core: self._over(core)._with_warnings(work)
+            self._core, (self._kind, question), lambda core: self._over(core)._with_warnings(work), gap=gap
         )
         self._warnings.extend(warnings)
         return answer
@@ -195,7 +195,7 @@ class PhpProcess:
             zts=php.zts,
             script=facts.script(reader, php),
             extensions={extension.name: extension.version for extension in php.extensions},
-            options=self._recall(("options", php.address("executor_globals")), PhpProcess._options),
+            options=self._recall(("options", php.address("executor_globals")), PhpProcess._options, gap=128),
             extension_files=modules.files(self._core, php),
         )
 
