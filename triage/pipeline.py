@@ -8,11 +8,13 @@ because one stage failed.
 
 from __future__ import annotations
 
+import gc
 import json
 import platform
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -66,6 +68,7 @@ from triage.text import size
 from triage.wire import crash_from_json
 
 T = TypeVar("T")
+_RECORDS = 50_000
 
 
 class Pipeline:
@@ -114,6 +117,7 @@ class Pipeline:
         whose = trust or Trust(everywhere=True)
         try:
             with (
+                _unhurried(),
                 opened(path, self._scratch, whose, self._bounds, self._journal) as source,
                 open_core(source.file) as core,
             ):
@@ -137,6 +141,17 @@ class Pipeline:
     def finder(self) -> Finder:
         """Finds the files behind modules, as the settings say."""
         return self._finder
+
+
+@contextmanager
+def _unhurried() -> Iterator[None]:
+    """A core gives records by the ten thousand, hardly any of them garbage: the collector may look less often."""
+    before = gc.get_threshold()
+    gc.set_threshold(_RECORDS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _recorded(record: str, own: Crash) -> Crash:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import selectors
 import shutil
 import signal
@@ -340,9 +341,13 @@ class GdbSession:
             if line.startswith(MARKER):
                 answer = _parsed(line[len(MARKER) :])
                 if "error" in answer:
-                    raise GdbFailed(f"GDB could not read this core: {answer['error']}")
+                    raise GdbFailed(f"GDB could not read this core: {self._plainly(answer['error'])}")
                 return answer
         raise GdbFailed(f"GDB gave no answer to {command}")
+
+    def _plainly(self, error: str) -> str:
+        """GDB's words, the core called `it`: the name it was given for it is another one in each run."""
+        return re.sub(rf'"?{re.escape(str(self._folder))}/core-\d+"?', "it", error)
 
     def _command(self, command: str, seconds: float) -> str:
         """Send one MI command; return what it printed on the console up to its result record."""
