@@ -57,7 +57,11 @@ class Chunks:
                 return
             chunk = self.by_address[address] = _chunk(address, head, shape)
             if len(self.by_address) <= _KEPT:
-                self.data[address] = memory.read(address, chunk.used * PAGE) or b""
+                data = memory.read(address, chunk.used * PAGE)
+                if data is None:
+                    self.missing = True
+                    return
+                self.data[address] = data
 
     def _ring(self) -> Iterator[int]:
         address, before = self._shape.main, None

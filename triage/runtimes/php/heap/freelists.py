@@ -27,6 +27,14 @@ class BadLink:
     again: bool = False
 
 
+def _alike(links: list[int], expected: range) -> int:
+    """How many of the first links are as expected."""
+    if links[:-1] == [*expected]:
+        return len(expected)
+    places = enumerate(zip(links, expected, strict=False))
+    return next((at for at, (link, other) in places if link != other), len(links) - 1)
+
+
 class FreeLists:
     """All free blocks, found by walking the lists. `free` holds their addresses."""
 
@@ -60,21 +68,19 @@ class FreeLists:
         while address:
             if not low <= address < high:  # in another run of pages than the one before it
                 run, here, view = self._at(address)
-                if run is None or run.bin != number or view is None or len(found) > most:
+                if run is None or run.bin != number or view is None:
                     return None
                 low, high = run.start, run.start + span
-                if not (address - low) % size and before:
-                    # A run that was never used whole is free to its end, block after block: seen at one glance.
-                    links = view[(address - here) >> 3 : (high - here) >> 3 : size >> 3].tolist()
-                    rest = range(address, high, size)
-                    if links[:-1] == [*rest[1:]]:
-                        found += rest
-                        address = links[-1]
-                        continue
-            if (address - low) % size or len(found) > most:
+            if (address - low) % size or len(found) > most or view is None:
                 return None
+            link = view[(address - here) >> 3]
+            if link == address + size and link < high and before:
+                # Much of a run was never used: free block after block, which is seen at one glance.
+                links = view[(address - here) >> 3 : (high - here) >> 3 : size >> 3].tolist()
+                ahead = _alike(links, range(link, high, size))
+                found += range(address, address + ahead * size, size)
+                address, link = address + ahead * size, links[ahead]
             found.append(address)
-            link = view[(address - here) >> 3]  # type: ignore[index]  # set with `high`
             if not before and self._contradicts(address, link, number) is not None:
                 return None
             address = link
