@@ -96,6 +96,11 @@ class Noting(CoreMemory):
     def regions(self) -> list[Region]:
         return self.ask(CoreMemory.regions)
 
+    @property
+    def count(self) -> int:
+        """How many notes there are."""
+        return len(self._spans) + len(self._lacking) + len(self._told)
+
     def evidence(self) -> Evidence:
         """All that was answered so far."""
         pieces = tuple(self._pieces())

@@ -30,6 +30,7 @@ class TwinNames(Mapping[int, str]):
         self._memory = memory
         self._read = read
         self._noting: Noting | None = None
+        self._kept = 0
 
     @cached_property
     def _known(self) -> dict[int, str | None]:
@@ -37,6 +38,7 @@ class TwinNames(Mapping[int, str]):
         found = self._recalled.find(self._question, self._memory)
         if found is not None:
             self._noting = Noting(self._memory, found.evidence)
+            self._kept = self._noting.count
             known: dict[int, str | None] = found.answer
             return known
         if self._recalled.is_worth_noting(self._question):
@@ -50,8 +52,9 @@ class TwinNames(Mapping[int, str]):
     def _look_up(self, address: int) -> str | None:
         if address not in self._known:
             self._known[address] = self._names.get(address)
-            if self._noting is not None:
+            if self._noting is not None and self._noting.count != self._kept:
                 self._recalled.keep(self._question, self._known, self._noting.evidence())
+                self._kept = self._noting.count
         return self._known[address]
 
     @overload
