@@ -106,7 +106,10 @@ class Pipeline:
 
     @property
     def lanes(self) -> Mapping[str, int]:
-        """By which lane the native stacks came: `reused`, `asked` (GDB), `deferred: WHY` (GDB, every time)."""
+        """By which lane the native stacks came.
+
+        `reused`, `composed` (of calls GDB has seen in other stacks), `asked` (GDB), `deferred: WHY` (GDB every time).
+        """
         return self._lanes.tally
 
     def triage(self, path: Path, trust: Trust | None = None) -> Outcome:

@@ -269,8 +269,10 @@ _VANISHED = Failure(code="vanished", message="its record was removed from the st
 
 def _lanes(tally: Mapping[str, int]) -> str:
     """Where the native frames came from, one line a lane."""
+    reused, composed, asked = (tally.get(lane, 0) for lane in ("reused", "composed", "asked"))
     lines = [
-        f"native frames: {tally.get('reused', 0)} reused from an equal stack, {tally.get('asked', 0)} asked of GDB"
+        f"native frames: {reused} reused from an equal stack, {composed} put together of calls known from others, "
+        f"{asked} asked of GDB"
     ]
     for lane, count in sorted(tally.items()):
         if lane.startswith("deferred: "):
