@@ -8,11 +8,13 @@ because one stage failed.
 
 from __future__ import annotations
 
+import gc
 import json
 import platform
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +29,7 @@ from triage.corefile.instruction import decode, loaded_from
 from triage.corefile.sources import Opened, Scratch, Trust, opened
 from triage.corefile.sources.journal import Journal
 from triage.corefile.sources.unpack import Bounds
+from triage.corefile.twins import Twins
 from triage.diagnose import Case, diagnose
 from triage.errors import InputError
 from triage.gdb import sandbox
@@ -50,7 +53,6 @@ from triage.model import (
     ScriptFrame,
     Signature,
     Status,
-    Symbols,
     Thread,
 )
 from triage.runtimes import detect, hint
@@ -59,12 +61,14 @@ from triage.symbols import Finder
 from triage.symbols.abort import abort_message
 from triage.symbols.debuginfod import Debuginfod
 from triage.symbols.elffile import ElfFile
+from triage.symbols.examined import examined
 from triage.symbols.flips import flips
 from triage.symbols.traits import tell
 from triage.text import size
 from triage.wire import crash_from_json
 
 T = TypeVar("T")
+_RECORDS = 50_000
 
 
 class Pipeline:
@@ -102,7 +106,10 @@ class Pipeline:
 
     @property
     def lanes(self) -> Mapping[str, int]:
-        """By which lane the native stacks came: `reused`, `asked` (GDB), `deferred: WHY` (GDB, every time)."""
+        """By which lane the native stacks came.
+
+        `reused`, `composed` (of calls GDB has seen in other stacks), `asked` (GDB), `deferred: WHY` (GDB every time).
+        """
         return self._lanes.tally
 
     def triage(self, path: Path, trust: Trust | None = None) -> Outcome:
@@ -113,6 +120,7 @@ class Pipeline:
         whose = trust or Trust(everywhere=True)
         try:
             with (
+                _unhurried(),
                 opened(path, self._scratch, whose, self._bounds, self._journal) as source,
                 open_core(source.file) as core,
             ):
@@ -136,6 +144,17 @@ class Pipeline:
     def finder(self) -> Finder:
         """Finds the files behind modules, as the settings say."""
         return self._finder
+
+
+@contextmanager
+def _unhurried() -> Iterator[None]:
+    """A core gives records by the ten thousand, hardly any of them garbage: the collector may look less often."""
+    before = gc.get_threshold()
+    gc.set_threshold(_RECORDS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _recorded(record: str, own: Crash) -> Crash:
@@ -253,35 +272,12 @@ class _Examination:
             self._warn("the program's own file is not in the core's list of mapped files")
 
     def _modules(self) -> tuple[Module, ...]:
-        found = []
-        for module in self._core.modules:
-            located = self._finder.locate(module)
-            if located.symbols is Symbols.MISMATCH:
-                self._warn(
-                    f"{module.path} on this machine is another build than the one that crashed "
-                    f"(build-id {module.build_id}): its names are not used. It was updated since, or the core "
-                    "comes from another machine (--sysroot, --debug-dir)."
-                )
-            elif not located.verified:
-                self._warnings.append(f"{module.path}: the core holds no build-id, so the file could not be proven")
-            found.append(
-                Module(
-                    path=module.path,
-                    build_id=module.build_id,
-                    start=module.start,
-                    end=module.end,
-                    symbols=located.symbols,
-                    base=module.base,
-                    deleted=module.deleted,
-                )
-            )
-        executable = self._core.executable
-        if executable is not None and self._finder.locate(executable).symbols is Symbols.MISSING:
-            self._warn(
-                f"the program {executable.path} is not on this machine, so native names and frames are incomplete. "
-                "Give the folder that has it with --sysroot or --debug-dir."
-            )
-        return tuple(found)
+        core, finder = self._core, self._finder
+        modules, wrong, doubtful = finder.kept(Twins).same(core, "modules", lambda: examined(core, finder))
+        for warning in wrong:
+            self._warn(warning)
+        self._warnings.extend(doubtful)
+        return modules
 
     def _runtime(self) -> Reading | None:
         found = detect(self._core, self._finder, script_frames=self._limits.script_frames, values=self._values)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 HIDDEN = "[redacted]"
 _NAME = re.compile(
@@ -23,13 +24,19 @@ _QUERY_SECRET = re.compile(
     r"((?:^|[?&;:\s])[^=?&;:\s]*(?:pass|pwd|_pw\b|secret|token|key|auth)[^=&;\s]*=)[^&;\s\"']+", re.I
 )
 _RANDOM = re.compile(r"(?<![A-Za-z0-9_+-])(?=[A-Za-z0-9_+-]*\d)(?=[A-Za-z0-9_+-]*[A-Za-z])[A-Za-z0-9_+=-]{24,}")
+_SHORTEST_TOKEN = 24
 _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+|[+=]+")
 
 
 def text(value: str) -> str:
     """`value` with credentials in URLs, secret query parameters and long tokens hidden."""
-    value = _USERINFO.sub(rf"\1{HIDDEN}@", value)
-    value = _QUERY_SECRET.sub(rf"\1{HIDDEN}", value)
+    # What a pattern cannot do without is looked for first: most texts are short names and numbers.
+    if "://" in value:
+        value = _USERINFO.sub(rf"\1{HIDDEN}@", value)
+    if "=" in value:
+        value = _QUERY_SECRET.sub(rf"\1{HIDDEN}", value)
+    if len(value) < _SHORTEST_TOKEN:
+        return value
     return _RANDOM.sub(lambda found: found[0] if _is_name(found[0]) else HIDDEN, value)
 
 
@@ -48,9 +55,14 @@ def _is_name(word: str) -> bool:
 
 def setting(name: str, value: str | None) -> str | None:
     """The value of a named setting, hidden whole when the name says it is a secret."""
-    if value and _NAME.search(name) and not _PUBLIC.fullmatch(name):
+    if value and _is_secret(name):
         return HIDDEN
     return text(value) if value else value
+
+
+@lru_cache(maxsize=4096)
+def _is_secret(name: str) -> bool:
+    return bool(_NAME.search(name)) and not _PUBLIC.fullmatch(name)
 
 
 def command_line(arguments: Sequence[str]) -> tuple[str, ...]:

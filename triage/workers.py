@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -24,15 +24,19 @@ from typing import TYPE_CHECKING, Any
 from triage.config import Settings
 from triage.corefile.sources import Trust
 from triage.errors import EnvironmentLacks
+from triage.filing import Filed, filed
 from triage.gdb.locate import Gdb
-from triage.model import Failure, Outcome, Status
+from triage.model import Failure, Status
 
 if TYPE_CHECKING:
     from triage.pipeline import Pipeline
 
 _SETTLED = 20  # cores after which a worker has learned most of what it will
 _AHEAD = 8  # inputs handed out per worker before their results are asked for
-_TASKS = 1000  # cores until a worker process is replaced
+_TOGETHER = 8  # inputs handed out as one, at most: each hand-over costs as much as a tenth of a core
+_LARGE = 64 << 20  # bytes of cores from which on one is handed out by itself
+_ROUNDS = 16  # each worker is to come back so often: none is left waiting for another's last ones
+_TASKS = 250  # hand-overs until a worker process is replaced
 _MOST_MEMORY = 400 << 20
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -48,9 +52,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """One input's outcome, and by which lane its native frames came."""
+    """One input's outcome, ready to be stored, and by which lane its native frames came."""
 
-    outcome: Outcome
+    outcome: Filed
     lanes: Counter[str]
 
 
@@ -65,11 +69,16 @@ class _Kept(threading.local):
 _KEPT = _Kept()
 
 
+def triage_some(job: Job, paths: Sequence[Path]) -> list[Done]:
+    """Triage cores one after another in this worker."""
+    return [triage_one(job, path) for path in paths]
+
+
 def triage_one(job: Job, path: Path) -> Done:
     """Triage one core in this worker; its pipeline is made at first and kept for the next core."""
     pipeline = _pipeline(job)
     before = Counter(pipeline.lanes)
-    outcome = pipeline.triage(path, job.trust)
+    outcome = filed(pipeline.triage(path, job.trust))
     _KEPT.served += 1
     if _KEPT.served == _SETTLED:
         gc.freeze()  # what was learned stays: looking through it for garbage costs a tenth of all time
@@ -149,26 +158,55 @@ def cluster(address: str) -> Iterator[Executor]:
         client.close()
 
 
-def triage_all(executor: Executor, job: Job, paths: Iterable[Path], workers: int) -> Generator[Done, None, None]:
-    """Triage the inputs, a few handed out ahead; results come in the order of the inputs.
+def triage_all(
+    executor: Executor, job: Job, paths: Sequence[Path], workers: int
+) -> Generator[list[Done], None, None]:
+    """Triage the inputs, a few handed out ahead; results come in the order of the inputs, as they were handed out.
 
     An input whose worker dies gives a failure with the code `worker-died`. The executor is not
-    used again after a process of it has died: the rest is done one by one, each in its own.
+    used again after a process of it has died: the rest is done in one process at a time.
     """
-    waiting: deque[tuple[Path, Future[Done]]] = deque()
-    for path in paths:
-        waiting.append((path, _submit(executor, job, path)))
-        if len(waiting) >= workers * _AHEAD:
+    waiting: deque[tuple[Sequence[Path], Future[list[Done]]]] = deque()
+    ahead = 0
+    for group in groups(paths, workers):
+        waiting.append((group, _submit(executor, job, group)))
+        ahead += len(group)
+        if ahead >= workers * _AHEAD and len(waiting) > workers * 2:
+            ahead -= len(waiting[0][0])
             yield _result(job, *waiting.popleft())
     while waiting:
         yield _result(job, *waiting.popleft())
 
 
-def _submit(executor: Executor, job: Job, path: Path) -> Future[Done]:
+def groups(paths: Sequence[Path], workers: int) -> Iterator[Sequence[Path]]:
+    """The inputs as they are handed out: one by one if they are few or large, else some at a time."""
+    most = max(1, min(_TOGETHER, len(paths) // (workers * _ROUNDS)))
+    group: list[Path] = []
+    together = 0
+    for path in paths:
+        size = _size(path)
+        if group and (len(group) == most or together + size > _LARGE):
+            yield group
+            group, together = [], 0
+        group.append(path)
+        together += size
+    if group:
+        yield group
+
+
+def _size(path: Path) -> int:
+    """Bytes of an input; one that cannot be looked at is the pipeline's to explain."""
     try:
-        return executor.submit(triage_one, job, path)
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _submit(executor: Executor, job: Job, paths: Sequence[Path]) -> Future[list[Done]]:
+    try:
+        return executor.submit(triage_some, job, paths)
     except BrokenProcessPool as error:
-        failed: Future[Done] = Future()
+        failed: Future[list[Done]] = Future()
         failed.set_exception(error)
         return failed
     except OSError as error:  # the socket they are started through lies below TMPDIR, whose path may be too long
@@ -177,30 +215,39 @@ def _submit(executor: Executor, job: Job, path: Path) -> Future[Done]:
         ) from error
 
 
-def _result(job: Job, path: Path, future: Future[Done]) -> Done:
+def _result(job: Job, paths: Sequence[Path], future: Future[list[Done]]) -> list[Done]:
     try:
         return future.result()
     except BrokenProcessPool:
-        return _alone(job, path)  # this input may have been innocent
+        return _again(job, paths)  # these inputs may have been innocent
     except CancelledError:
         raise
     except Exception as error:  # noqa: BLE001 — the one net round a worker: whatever ends it, the run goes on
-        return _lost(path, f"{type(error).__name__}: {error}")
+        if len(paths) > 1:
+            return _again(job, paths)
+        return [_lost(paths[0], f"{type(error).__name__}: {error}")]
 
 
-def _alone(job: Job, path: Path) -> Done:
-    """Once more, in a process for this input only."""
-    try:
+def _again(job: Job, paths: Sequence[Path]) -> list[Done]:
+    """Once more, one by one, in a process for these inputs only; it is begun anew after one that it died of."""
+    found: list[Done] = []
+    while len(found) < len(paths):
         with processes(1) as executor:
-            return executor.submit(triage_one, job, path).result()
-    except BrokenProcessPool:
-        return _lost(path, "its process was killed, perhaps for want of memory")
+            for path in paths[len(found) :]:
+                try:
+                    found.append(executor.submit(triage_one, job, path).result())
+                except BrokenProcessPool:
+                    found.append(_lost(path, "its process was killed, perhaps for want of memory"))
+                    break
+                except Exception as error:  # noqa: BLE001 — as above
+                    found.append(_lost(path, f"{type(error).__name__}: {error}"))
+    return found
 
 
 def _lost(path: Path, why: str) -> Done:
     message = f"the worker that triaged it died ({why})"
     failure = Failure(code="worker-died", message=message)
-    return Done(Outcome(core=str(path), status=Status.ERROR, failure=failure), Counter())
+    return Done(Filed(core=str(path), status=Status.ERROR, failure=failure), Counter())
 
 
 def worker_count(jobs: int | None, inputs: int) -> int:

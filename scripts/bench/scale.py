@@ -1,11 +1,12 @@
 """Speed and scale, all in one run on one machine: triage beside a `gdb -batch` loop, eu-stack and pystack.
 
-    .venv/bin/python scripts/bench/scale.py [PART…]      parts: cores symbols python growth sparse deep start
+    .venv/bin/python scripts/bench/scale.py [PART…]      parts: cores workers symbols python growth sparse deep start
 
 Times are processor time (user + system, children included), medians, in milliseconds: wall time on a
 busy machine tells of its neighbours. Cores are made here with this machine's PHP and Python. eu-stack
 and pystack take part when they are on PATH. `symbols` takes a PHP with its debug information apart:
-TRIAGE_BENCH_PHP names it, and TRIAGE_BENCH_DEBUG the folder that has .build-id/.
+TRIAGE_BENCH_PHP names it, and TRIAGE_BENCH_DEBUG the folder that has .build-id/. With TRIAGE_BENCH_EXTENSIONS
+(a folder of extensions built for it) and TRIAGE_BENCH_SCAN (one of ini files that name them) it loads them.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
+from tests.lab.fpm import find_fpm
 from tests.lab.native import python_crash
 from tests.lab.php import CASES, FIXTURES, Interpreter, make
+from tests.lab.worker import serving
 from triage.config import Settings
 from triage.corefile import open_core
 from triage.demo.crashes import find_php
@@ -38,6 +41,8 @@ from triage.unwind import Bounds, Tables, walk_threads
 
 NAMES = ("kill-main", "kill-40", "callbacks", "generator", "fiber", "include", "autoload", "magic", "output", "abort")
 _CRASHED, _OTHERS = Bounds(256, 80, 5_000_000), Bounds(32, 20, 1032)
+_SETS = 6
+_NO_CHECK = 32  # the next stack that is put together is the 33rd
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 _PROGRAM = [sys.executable, "-m", "triage"]
 
@@ -141,6 +146,13 @@ def new_shape(pipeline: Pipeline, core: Path) -> float:
     return through(pipeline, core)
 
 
+def of_known_calls(pipeline: Pipeline, core: Path) -> float:
+    """The same for a stack that was never seen, but whose calls were; GDB's spot checks are left out."""
+    pipeline._lanes._shapes._stacks.clear()
+    pipeline._lanes._put_together = _NO_CHECK
+    return through(pipeline, core)
+
+
 def php_cores(folder: Path) -> list[Path]:
     php = find_php()
     if php is None:
@@ -173,33 +185,76 @@ def part_symbols(folder: Path) -> None:
         print("\nsymbols: TRIAGE_BENCH_PHP and TRIAGE_BENCH_DEBUG are not set")
         return
     scripts = [case for case in CASES if case.name in NAMES and not case.options]
-    cores = []
-    for case in scripts:
-        run = folder / case.name
-        run.mkdir()
-        argv = (program, "-n", str(FIXTURES / case.script), *case.arguments)
-        process = Process(argv=argv, folder=run, env={"TRIAGE_ORACLE": str(run / "oracle")})
-        cores.append(crash(process, folder / f"{case.name}.core"))
+    options, more = _with_extensions()
+
+    def made(place: Path) -> list[Path]:
+        cores = []
+        for case in scripts:
+            run = place / case.name
+            run.mkdir()
+            argv = (program, *options, str(FIXTURES / case.script), *case.arguments)
+            process = Process(argv=argv, folder=run, env={"TRIAGE_ORACLE": str(run / "oracle"), **more})
+            cores.append(crash(process, place / f"{case.name}.core"))
+        return cores
+
+    sets = in_sets(folder, made)
+    cores = sets[0]
     print(f"\nOne core of PHP with full debug information (median of {len(cores)})")
     loop = each(cores, lambda core: command(gdb_loop(core, program, debug))[0])
     row("gdb -batch, one process a core", loop)
-    whole_triage(cores, loop, Settings(debug_dirs=(Path(debug),)))
+    whole_triage(sets, loop, Settings(debug_dirs=(Path(debug),)))
 
 
-def whole_triage(cores: Sequence[Path], loop: float, settings: Settings) -> None:
-    """The rows of new and known shapes."""
+def _with_extensions() -> tuple[tuple[str, ...], dict[str, str]]:
+    """Options and environment with which PHP loads extensions as it does on a server; without the settings, none."""
+    folder, configured = os.environ.get("TRIAGE_BENCH_EXTENSIONS"), os.environ.get("TRIAGE_BENCH_SCAN")
+    if folder is None or configured is None:
+        return ("-n",), {}
+    return ("-d", f"extension_dir={folder}"), {"PHP_INI_SCAN_DIR": configured}
+
+
+def whole_triage(sets: Sequence[Sequence[Path]], loop: float, settings: Settings) -> None:
+    """The rows of new and known shapes. Each set has the same crashes of other processes; a core is read once."""
+    known, other = sets[: len(sets) // 2], sets[len(sets) // 2 :]
     with Pipeline(settings) as pipeline:
-        for core in cores:
-            pipeline.triage(core)
-        new = each(cores * 2, lambda core: new_shape(pipeline, core))
-        row("whole triage, a new shape (GDB asked)", new, loop)
-        for core in cores:
-            pipeline.triage(core)
-        row("whole triage, a known shape", each(cores * 2, lambda core: through(pipeline, core)), loop)
+        for cores in known:
+            for core in cores:
+                pipeline.triage(core)
+        again = [core for cores in other for core in cores]
+        row("whole triage, a known shape, another process", each(again, lambda core: through(pipeline, core)), loop)
+        composed = each(again, lambda core: of_known_calls(pipeline, core))
+        row("whole triage, a new shape of calls seen in other stacks", composed, loop)
+        row("whole triage, a new shape (GDB asked)", each(again, lambda core: new_shape(pipeline, core)), loop)
+
+
+def in_sets(folder: Path, make_set: Callable[[Path], list[Path]]) -> list[list[Path]]:
+    """The same crashes several times, each time of new processes."""
+    found = []
+    for number in range(_SETS):
+        place = folder / f"set{number}"
+        place.mkdir()
+        found.append(make_set(place))
+    return found
+
+
+def part_workers(folder: Path) -> None:
+    """The workers of one php-fpm master: copies of it, which die in the same few scripts."""
+    program = find_fpm()
+    if program is None:
+        print("\nworkers: no php-fpm here")
+        return
+    cases = [case for case in CASES if case.name in NAMES and case.signal == "SIGSEGV"]
+    with serving(program, folder, None, ("-d", "ffi.enable=1")) as workers:
+        sets = in_sets(folder, lambda place: [workers.crash(c, place / f"{c.name}.core").core for c in cases])
+    print(f"\nOne core of a php-fpm worker, ms of processor time (median of {len(cases)} crashes)")
+    loop = each(sets[0], lambda core: command(gdb_loop(core, program))[0])
+    row("gdb -batch, one process a core", loop)
+    whole_triage(sets, loop, Settings())
 
 
 def part_cores(folder: Path) -> None:
-    cores = php_cores(folder)
+    sets = in_sets(folder, php_cores)
+    cores = sets[0]
     program = shutil.which("php") or "php"
     print(f"\nOne core of PHP, ms of processor time (median of {len(cores)}), and how many fit into the gdb loop")
     loop = each(cores, lambda core: command(gdb_loop(core, program))[0])
@@ -217,7 +272,7 @@ def part_cores(folder: Path) -> None:
     row("fast lane: identity and native addresses", each(cores, lambda c: native(finder, tables, c, php=False)), loop)
     whole = each(cores, lambda core: native(finder, tables, core, php=True))
     row("fast lane: the same and PHP's stack", whole, loop)
-    whole_triage(cores, loop, Settings())
+    whole_triage(sets, loop, Settings())
     if eu is not None:
         print(f"  eu-stack / native part {eu / alone:.1f}x; eu-stack / fast lane with PHP's stack {eu / whole:.1f}x")
 
@@ -309,8 +364,8 @@ def part_start(folder: Path) -> None:
 
 
 PARTS = {
-    "cores": part_cores, "symbols": part_symbols, "python": part_python, "growth": part_growth,
-    "sparse": part_sparse, "deep": part_deep, "start": part_start,
+    "cores": part_cores, "workers": part_workers, "symbols": part_symbols, "python": part_python,
+    "growth": part_growth, "sparse": part_sparse, "deep": part_deep, "start": part_start,
 }  # fmt: skip
 
 

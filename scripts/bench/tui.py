@@ -34,13 +34,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from sqlalchemy import insert
+from sqlalchemy import Connection, insert
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tests.tui.driver import Screen
 from tests.tui.samples import whole
-from triage.model import Change, Crash, Decision, Signature, State
+from triage.filing import filed
+from triage.model import Change, Crash, Decision, Outcome, Signature, State
 from triage.store import open_store, tables, writes
 from triage.store.recent import Recent
 from triage.store.revision import raise_revision
@@ -126,12 +127,20 @@ def fill(store: Store, count: int) -> None:
         for crash in crashes(count):
             key = crash.signature.key if crash.signature else ""
             if key and key not in clusters:
-                clusters[key] = writes.put_crash(connection, crash, Recent(), is_new=True).cluster
+                clusters[key] = _put(connection, crash)
             else:
                 rows.append(_row(crash, clusters.get(key)))
         connection.execute(insert(tables.crashes), rows)
         raise_revision(connection)
     decide(store)
+
+
+def _put(connection: Connection, crash: Crash) -> str | None:
+    """The cluster of the crash, which is in the store then."""
+    writer = writes.Writer(connection, Recent())
+    kept = writer.put(filed(Outcome(core=crash.core, status=crash.status, crash=crash)), None, is_new=True)
+    writer.flush()
+    return kept.crash.cluster if kept.crash else None
 
 
 def decide(store: Store) -> None:

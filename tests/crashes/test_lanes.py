@@ -13,8 +13,11 @@ from tests.crashes.conftest import Maker, some
 from tests.lab.native import c_crash, python_crash
 from tests.lab.php import CASES, Interpreter, make
 from triage.config import Limits, Settings
+from triage.corefile import open_core
 from triage.demo.crashes import find_php
 from triage.pipeline import Pipeline
+from triage.symbols import Finder
+from triage.unwind import Bounds, Tables, Walk, walk, walk_threads
 from triage.wire import crash_to_json
 
 pytestmark = pytest.mark.gdb
@@ -63,7 +66,7 @@ def both() -> Iterator[Both]:
 def test_php(made: Maker, both: Both, tmp_path: Path, name: str) -> None:
     """Learned from one core, used for another process's of the same crash, at other addresses."""
     first = made(name)
-    assert both.agree(first.core) in ("asked", "reused")
+    assert both.agree(first.core) in ("asked", "reused", "composed")
     php = find_php()
     assert php is not None
     second = make(first.case, Interpreter(php.version), tmp_path)
@@ -94,3 +97,23 @@ def test_a_deep_recursion_is_walked_by_the_fast_lane_alone(made: Maker) -> None:
     with Pipeline(Settings()) as ends, Pipeline(Settings(reuse=False, limits=Limits(walk_frames=20_000))) as whole:
         core = made("overflow-methods").core
         assert _record(ends, core)["threads"][0]["depth"] == _record(whole, core)["threads"][0]["depth"] > 10_000
+
+
+@pytest.mark.php
+@pytest.mark.parametrize("name", ["overflow-methods", "kill-900"])
+def test_a_recursion_gone_over_at_once_is_as_if_walked_frame_by_frame(
+    made: Maker, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    core = made(name).core
+    found = _walked(core)
+    assert found.reason is None
+    monkeypatch.setattr(walk, "turns", lambda *_given: None)
+    assert _walked(core) == found
+
+
+def _walked(core: Path) -> Walk:
+    finder = Finder()
+    with open_core(core) as opened:
+        opened.memory.use_files(finder.backing(opened.modules))
+        bounds = Bounds(inner=64, outer=40, most=5_000_000)
+        return next(walk_threads(opened, Tables(finder), None, bounds, bounds, 1))

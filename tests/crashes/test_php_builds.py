@@ -82,6 +82,22 @@ def test_a_core_read_after_others_reads_as_it_does_alone(cores: dict[str, Path],
     assert "calendar" not in alone["bare"]["runtime"]["extensions"]
 
 
+def test_processes_with_and_without_opcache_are_learned_side_by_side(
+    cores: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, anew = PhpProcess._read_directives, list[str]()
+
+    def counted(process: PhpProcess) -> Any:
+        anew.append(str(process._core.path.name))
+        return read(process)
+
+    monkeypatch.setattr(PhpProcess, "_read_directives", counted)
+    shared = Finder()
+    for name in ("plain", "opcache", "again", "opcache", "plain"):
+        reading(cores[name], shared)
+    assert anew == [cores["plain"].name, cores["opcache"].name]
+
+
 @pytest.mark.gdb
 def test_code_an_extension_put_behind_a_function_is_found_after_cores_without_it(tmp_path: Path) -> None:
     php = find_php()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,10 @@ def test_a_store_in_postgresql_gives_what_a_file_gives(cores: list[Path], tmp_pa
 def test_a_killed_worker_takes_one_core_with_it(cores: list[Path]) -> None:
     job = Job(Settings(), find_gdb(), None)
     with processes(1) as executor, closing(triage_all(executor, job, cores, 1)) as results:
-        found: list[Done] = [next(results)]
+        found: list[Done] = next(results)
         for pid in executor._processes:  # type: ignore[attr-defined]
             os.kill(pid, signal.SIGKILL)
-        found += results
+        found += chain.from_iterable(results)
     assert [done.outcome.status for done in found] == ["ok"] * len(NAMES) + ["error"]
 
 

@@ -46,5 +46,24 @@ def test_names_of_a_damaged_core(tmp_path: Path, files: dict[str, Path], strange
     overlay = Overlay(tmp_path)
     overlay.hold({"/usr/bin/php": files["php"], strange: files["other"]})
     assert _tree(overlay.root) == {"/usr/bin/php": str(files["php"])}
-    assert sorted(tmp_path.iterdir()) == [*before, overlay.root]
+    assert sorted(tmp_path.iterdir()) == sorted([*before, overlay.root, tmp_path / overlay.root.readlink()])
     overlay.hold({"/usr/bin/php": files["php"], strange: files["other"]})  # and a second time
+
+
+def test_only_what_a_core_needs_is_shown(tmp_path: Path, files: dict[str, Path]) -> None:
+    overlay = Overlay(tmp_path)
+    names = {"/usr/bin/php": files["php"], "/lib/libc.so.6": files["libc"], "/usr/lib/libc.so.6": files["libc"],
+             "/lib/other.so": files["other"]}  # fmt: skip
+    overlay.hold(names)
+    root = overlay.root
+    overlay.show(["/lib/libc.so.6", "/lib/unproven.so"], [files["php"]])
+    needed = {path: str(file) for path, file in names.items() if file != files["other"]}
+    assert _tree(overlay.root) == needed  # under every name that leads to a needed file
+    overlay.hold(names)  # the next core of the same files changes nothing by itself
+    assert _tree(overlay.root) == needed
+    overlay.show_all()
+    assert _tree(overlay.root) == {path: str(file) for path, file in names.items()}
+    assert overlay.root == root  # GDB keeps what it read of a file by the file's name
+    overlay.hold({**names, "/usr/bin/php": files["other"]})
+    assert overlay.root != root
+    assert _tree(overlay.root)["/usr/bin/php"] == str(files["other"])

@@ -105,6 +105,17 @@ def test_a_gdb_that_misbehaves_is_ended(target: Target, tmp_path: Path, answer: 
     assert left.stdout == b""
 
 
+def test_a_core_that_gdb_refuses_is_refused_in_the_same_words_each_time(target: Target, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.core"
+    cut.write_bytes(target.core.read_bytes()[:500])
+    with GdbSession(find_gdb(), Limits()) as session:
+        for _ in range(2):
+            with pytest.raises(GdbFailed) as refused:
+                session.examine(replace(target, core=cut), None)
+            expected = "GDB could not read this core: it is not a core dump: file format not recognized"
+            assert refused.value.message == expected
+
+
 def test_its_folder_is_removed(target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with GdbSession(find_gdb(), Limits()) as session:

@@ -367,7 +367,7 @@ def test_a_save_that_fails_half_way_leaves_nothing(store: Store, monkeypatch: py
     def interrupted(*_given: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(writes, "put_input", interrupted)
+    monkeypatch.setattr(writes, "put_inputs", interrupted)
     with pytest.raises(KeyboardInterrupt):
         store.save(triaged(crash()), STAMP)
 

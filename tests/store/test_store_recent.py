@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import event
+import pytest
+from sqlalchemy import Connection, event
 
+from triage.errors import TriageError
+from triage.filing import filed
 from triage.model import Crash, Decision, State
-from triage.store import Store, open_store
+from triage.store import Store, open_store, writes
+from triage.wire import outcome_to_json
 
-from .samples import START, crash, triaged
+from .samples import START, crash, failed, triaged
 
 
 def like(id_: str, **changed: object) -> Crash:
@@ -77,13 +84,36 @@ def test_own_decisions_between_two_crashes_are_seen(store: Store) -> None:
 
 def test_a_write_that_fails_leaves_nothing_remembered(store: Store) -> None:
     first = save(store, like("aa01"))
-    broken = replace(like("aa02"), arguments=(object(),))  # type: ignore[arg-type]
-    try:
-        store.save(triaged(broken), None)
-    except TypeError:
-        pass
-    else:
-        raise AssertionError("such a record cannot be written")
+    with pytest.raises((OverflowError, TriageError)):
+        store.save(triaged(like("aa02", pid=1 << 70)), None)  # no database has such numbers
     assert store._recent.revision is None
     assert save(store, like("aa03")) == first
     assert [cluster.count for cluster in store.clusters()] == [2]
+
+
+def test_what_comes_together_is_kept_as_one_after_the_other_is(store: Store, sqlite_url: str) -> None:
+    given = [triaged(like("aa01")), triaged(other("bb01")), failed("/cores/x"), triaged(like("aa02", pid=7)),
+             triaged(like("aa01", host="web9")), triaged(other("bb02"))]  # fmt: skip
+    kept = store.save_all([(filed(one), None) for one in given])
+    with open_store(f"{sqlite_url}-alone") as alone:
+        expected = [alone.save(one, None) for one in given]
+        assert [json.loads(one.text) for one in kept] == [outcome_to_json(one) for one in expected]
+        assert store.clusters() == alone.clusters()
+        assert store.crash_rows() == alone.crash_rows()
+        assert store.failures() == alone.failures()
+        assert [store.crash(id_) for id_ in ("aa01", "aa02")] == [alone.crash(id_) for id_ in ("aa01", "aa02")]
+        assert store.arrived(START) == alone.arrived(START)
+
+
+def test_one_that_cannot_be_kept_takes_none_before_it_along(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = writes.put_inputs
+
+    def refusing(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        if any(row["crash"] == "aa02" for row in rows):
+            raise TriageError("the disk is full")
+        put(connection, rows)
+
+    monkeypatch.setattr(writes, "put_inputs", refusing)
+    with pytest.raises(TriageError, match="the disk is full"):
+        store.save_all([(filed(triaged(like(name))), None) for name in ("aa01", "aa02", "aa03")])
+    assert [row.id for row in store.crash_rows()] == ["aa01"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -13,12 +14,13 @@ from typing import NamedTuple, Protocol
 
 import click
 
-from triage.cli.common import Chosen, options, print_json
+from triage.cli.common import Chosen, options
 from triage.cli.steering import Steering
 from triage.cli.values import ByteCount, user_id
 from triage.corefile.sources import Trust, find
 from triage.corefile.sources.opening import BEING_WRITTEN
 from triage.errors import EXIT_SOME_FAILED
+from triage.filing import Filed
 from triage.gdb.locate import find_gdb
 from triage.klog import Said, is_log, read_kernel, read_log, records
 from triage.klog.resolve import Files
@@ -26,7 +28,10 @@ from triage.model import Failure, Outcome, Status
 from triage.store import InputStamp, Store
 from triage.text import clean, plural
 from triage.wire import outcome_to_json
-from triage.workers import Done, Job, cluster, processes, release, triage_all, triage_one, worker_count
+from triage.workers import Done, Job, cluster, processes, release, triage_all, triage_some, worker_count
+
+Result = Filed | Outcome
+"""What became of an input: now, or as it is known from before."""
 
 
 @click.command()
@@ -106,7 +111,7 @@ class Tally:
     unfinished: int = 0
     clusters: set[str] = field(default_factory=set)
 
-    def add(self, outcome: Outcome, *, known: bool) -> None:
+    def add(self, outcome: Result, *, known: bool) -> None:
         """Count one input."""
         if outcome.crash is None:
             if _unfinished(outcome):
@@ -148,7 +153,7 @@ HERE = Spread()
 def run(
     paths: Iterable[Path],
     chosen: Chosen,
-    report: Callable[[Outcome], None],
+    report: Callable[[Result], None],
     spread: Spread = HERE,
     trust: Trust | None = None,
     *,
@@ -177,16 +182,15 @@ def run(
         steering = Steering(len(inputs)) if steered else None
         with (
             steering or _progress(len(inputs), chosen) as progress,
-            closing(_outcomes(inputs, set() if again else _known(inputs, store), job, spread)) as outcomes,
+            closing(_outcomes(inputs, set() if again else _known(inputs, store), job, spread, store)) as outcomes,
         ):
             going = steering is None or steering.may_go_on()
-            for entry, done in outcomes if going else ():
-                outcome = _kept(entry, done, store)
-                tally.add(outcome, known=done is None)
-                lanes.update(done.lanes if done is not None else ())
+            for came in outcomes if going else ():
+                tally.add(came.outcome, known=came.lanes is None)
+                lanes.update(came.lanes or ())
                 progress.step()
-                report(outcome)
-                if steering is not None and not steering.may_go_on():
+                report(came.outcome)
+                if steering is not None and not came.more and not steering.may_go_on():
                     break
         said = [*map(read_log, logs), *([read_kernel()] if kernel_log else [])]
         for outcome, known in _from_logs(said, store, chosen):  # after the cores, which say more
@@ -208,35 +212,56 @@ def _known(inputs: Sequence[_Input], store: Store) -> set[_Input]:
     return {entry for entry in inputs if entry.stamp is not None and str(entry.path) in done}
 
 
+class _Came(NamedTuple):
+    """What became of one input; `lanes` is None for one that is known from before. `more` are stored already."""
+
+    outcome: Result
+    lanes: Mapping[str, int] | None
+    more: bool
+
+
 def _outcomes(
-    inputs: Sequence[_Input], known: set[_Input], job: Job, spread: Spread
-) -> Generator[tuple[_Input, Done | None], None, None]:
-    """Each input with what became of it; `None` for one that is known from before."""
-    new = [entry.path for entry in inputs if entry not in known]
+    inputs: Sequence[_Input], known: set[_Input], job: Job, spread: Spread, store: Store
+) -> Generator[_Came, None, None]:
+    """What became of each input, stored; those that come together are stored together."""
+    new = [entry for entry in inputs if entry not in known]
+    stored: deque[_Came] = deque()
     with ExitStack() as stack:
-        results = _results(stack, new, job, spread)
+        results = _results(stack, [entry.path for entry in new], job, spread)
+        told = iter(new)
         for entry in inputs:
-            yield entry, None if entry in known else next(results)
+            if entry in known:
+                yield _Came(_earlier(entry, store), None, bool(stored))
+                continue
+            if not stored:
+                group = next(results)
+                stored.extend(_stored([next(told) for _ in group], group, store))
+            yield stored.popleft()
 
 
-def _results(stack: ExitStack, paths: Sequence[Path], job: Job, spread: Spread) -> Iterator[Done]:
+def _results(stack: ExitStack, paths: Sequence[Path], job: Job, spread: Spread) -> Iterator[list[Done]]:
     count = worker_count(spread.jobs, len(paths))
     if spread.dask is not None:
         return triage_all(stack.enter_context(cluster(spread.dask)), job, paths, 32)
     if count > 1:
         return triage_all(stack.enter_context(processes(count)), job, paths, count)
     stack.callback(release)
-    return (triage_one(job, path) for path in paths)
+    return (triage_some(job, [path]) for path in paths)
 
 
-def _kept(entry: _Input, done: Done | None, store: Store) -> Outcome:
-    """The outcome, stored if it is new."""
-    if done is None:
-        earlier = store.seen(str(entry.path), entry.stamp) if entry.stamp is not None else None
-        return earlier or Outcome(core=str(entry.path), status=Status.ERROR, failure=_VANISHED)
-    if _unfinished(done.outcome):
-        return done.outcome  # nothing to keep: the next run meets it whole
-    return store.save(done.outcome, entry.stamp)
+def _stored(entries: Sequence[_Input], group: Sequence[Done], store: Store) -> Iterator[_Came]:
+    """The outcomes of these inputs as they are stored now."""
+    whole = [at for at, done in enumerate(group) if not _unfinished(done.outcome)]
+    kept = store.save_all([(group[at].outcome, entries[at].stamp) for at in whole])
+    found = dict(zip(whole, kept, strict=True))  # of the others nothing is kept: the next run meets them whole
+    for at, done in enumerate(group):
+        yield _Came(found.get(at, done.outcome), done.lanes, at + 1 < len(group))
+
+
+def _earlier(entry: _Input, store: Store) -> Outcome:
+    """What is known of the input from before."""
+    earlier = store.seen(str(entry.path), entry.stamp) if entry.stamp is not None else None
+    return earlier or Outcome(core=str(entry.path), status=Status.ERROR, failure=_VANISHED)
 
 
 _VANISHED = Failure(code="vanished", message="its record was removed from the store during the run")
@@ -244,8 +269,10 @@ _VANISHED = Failure(code="vanished", message="its record was removed from the st
 
 def _lanes(tally: Mapping[str, int]) -> str:
     """Where the native frames came from, one line a lane."""
+    reused, composed, asked = (tally.get(lane, 0) for lane in ("reused", "composed", "asked"))
     lines = [
-        f"native frames: {tally.get('reused', 0)} reused from an equal stack, {tally.get('asked', 0)} asked of GDB"
+        f"native frames: {reused} reused from an equal stack, {composed} put together of calls known from others, "
+        f"{asked} asked of GDB"
     ]
     for lane, count in sorted(tally.items()):
         if lane.startswith("deferred: "):
@@ -253,7 +280,7 @@ def _lanes(tally: Mapping[str, int]) -> str:
     return "\n".join(lines)
 
 
-def _from_logs(said: list[Said], store: Store, chosen: Chosen) -> Iterator[tuple[Outcome, bool]]:
+def _from_logs(said: list[Said], store: Store, chosen: Chosen) -> Iterator[tuple[Result, bool]]:
     """Crashes that only the logs know of; those known from a core are left out."""
     files = Files(chosen.settings.sysroot, chosen.settings.debug_dirs)
     for crash in records(said, files):
@@ -265,7 +292,7 @@ def _from_logs(said: list[Said], store: Store, chosen: Chosen) -> Iterator[tuple
             yield store.save(Outcome(core=crash.core, status=crash.status, crash=crash), stamp), False
 
 
-def _unfinished(outcome: Outcome) -> bool:
+def _unfinished(outcome: Result) -> bool:
     return outcome.failure is not None and outcome.failure.code == BEING_WRITTEN
 
 
@@ -277,16 +304,21 @@ def _stamp(path: Path) -> InputStamp | None:
     return InputStamp(size=status.st_size, mtime_ns=status.st_mtime_ns, inode=status.st_ino)
 
 
-def _report(outcome: Outcome, chosen: Chosen) -> None:
+def _report(outcome: Result, chosen: Chosen) -> None:
     if outcome.failure is not None:
         chosen.say(f"triage: {outcome.core}: {outcome.failure.message} [{outcome.failure.code}]")
     if chosen.json:
-        print_json(outcome_to_json(outcome))
+        print(line(outcome), flush=True)
     elif not chosen.terminal or not chosen.quiet:
         print(_line(outcome, terminal=chosen.terminal), flush=True)
 
 
-def _line(outcome: Outcome, *, terminal: bool) -> str:
+def line(outcome: Result) -> str:
+    """One line of `--json`."""
+    return outcome.text if isinstance(outcome, Filed) else json.dumps(outcome_to_json(outcome))
+
+
+def _line(outcome: Result, *, terminal: bool) -> str:
     crash = outcome.crash
     title = crash.signature.title if crash and crash.signature else None
     what = title or (outcome.failure.code if outcome.failure else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from dataclasses import dataclass, replace
@@ -18,9 +19,8 @@ from triage.demo.crashes import PYTHON_STORY, Php, command_line, find_php, playa
 from triage.demo.lab import NoCrash, Process, crash
 from triage.errors import EnvironmentLacks
 from triage.gdb.locate import Gdb, find_gdb
-from triage.model import Crash, Outcome
 from triage.text import plural
-from triage.wire import cluster_to_json, outcome_to_json
+from triage.wire import cluster_to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def command(chosen: Chosen) -> None:
     if chosen.settings.store is None:
         (folder / "triage.db").unlink(missing_ok=True)
         chosen = replace(chosen, settings=replace(chosen.settings, store=str(folder / "triage.db")))
-    outcomes: list[Outcome] = []
+    outcomes: list[batch.Result] = []
     tally = batch.run(cores, chosen, outcomes.append)
     if chosen.json:
         _print_json(outcomes, chosen)
@@ -103,20 +103,22 @@ def _make(plans: list[_Plan], folder: Path, gdb: Gdb, chosen: Chosen) -> list[Pa
     return made
 
 
-def _print_json(outcomes: list[Outcome], chosen: Chosen) -> None:
+def _print_json(outcomes: list[batch.Result], chosen: Chosen) -> None:
     with chosen.open_store() as store:
         found = [cluster_to_json(cluster) for cluster in store.clusters()]
-        print_json({"store": store.name, "cores": [outcome_to_json(each) for each in outcomes], "clusters": found})
+        cores = [json.loads(batch.line(each)) for each in outcomes]
+        print_json({"store": store.name, "cores": cores, "clusters": found})
 
 
-def _print(outcomes: list[Outcome], chosen: Chosen) -> None:
+def _print(outcomes: list[batch.Result], chosen: Chosen) -> None:
+    crashes = [outcome.crash for outcome in outcomes if outcome.crash is not None]
     with chosen.open_store() as store:
         clusters.print_clusters(store.clusters(), chosen)
         name = store.name
-    crashes: list[Crash] = [outcome.crash for outcome in outcomes if outcome.crash is not None]
-    if crashes:
+        first = store.crash(crashes[0].id) if crashes else None
+    if first is not None:
         print()
-        print_crash(crashes[0], chosen)
+        print_crash(first, chosen)
     sys.stdout.flush()
     chosen.say(
         f"\n{plural(len(crashes), 'crash')} in the store. Look around:\n"

@@ -17,6 +17,7 @@ from triage.text import from_bytes
 
 _SEARCH = 4 * 1024 * 1024
 _MOST = 4096
+_FEW = 256
 
 
 def read_arguments(memory: CoreMemory, auxv: Mapping[int, int]) -> tuple[str, ...] | None:
@@ -24,8 +25,7 @@ def read_arguments(memory: CoreMemory, auxv: Mapping[int, int]) -> tuple[str, ..
     block = _below_auxv(memory, auxv)
     if block is None:
         return None
-    words = struct.unpack(f"<{len(block) // 8}Q", block[len(block) % 8 :])
-    pointers = _argv(words)
+    pointers = _pointers(block)
     if pointers is None:
         return None
     # Programs that set a title (php) point argv[1…] elsewhere; the strings themselves lie in a
@@ -59,6 +59,16 @@ def _below_auxv(memory: CoreMemory, auxv: Mapping[int, int]) -> bytes | None:
     if stack is None or found < 0:
         return None
     return stack[max(0, found - _MOST * 16) : found]
+
+
+def _pointers(block: bytes) -> tuple[int, ...] | None:
+    """The argv pointers at the block's end; few programs have so many variables that the first try is too short."""
+    for size in (_FEW * 8, len(block)):
+        part = block[-size:]
+        found = _argv(struct.unpack(f"<{len(part) // 8}Q", part[len(part) % 8 :]))
+        if found is not None or size >= len(block):
+            return found
+    return None
 
 
 def _argv(words: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -17,7 +17,7 @@ from triage.corefile.arguments import read_arguments
 from triage.corefile.elf import Buffer, Segment
 from triage.corefile.mapped import mapped
 from triage.corefile.memory import CoreMemory
-from triage.corefile.modules import AT_ENTRY, AT_SYSINFO_EHDR, MappedModule, ModuleMap, find_modules
+from triage.corefile.modules import AT_ENTRY, AT_SYSINFO_EHDR, MappedModule, ModuleMap, modules_of
 from triage.errors import InputError
 
 _NOTES_LIMIT = 256 * 1024 * 1024
@@ -90,7 +90,7 @@ def read_core(path: Path, data: Buffer) -> CoreFile:
         raise _unusable(data, segments)
     loads = [segment for segment in segments if segment.type == elf.PT_LOAD]
     memory = CoreMemory(data, loads, read.files)
-    modules = find_modules(memory, read.files, read.auxv.get(AT_SYSINFO_EHDR))
+    modules = modules_of(memory, read.files, read.auxv.get(AT_SYSINFO_EHDR))
     return CoreFile(
         path=path,
         size=len(data),
@@ -98,7 +98,7 @@ def read_core(path: Path, data: Buffer) -> CoreFile:
         machine=header.machine,
         notes=read,
         memory=memory,
-        modules=tuple(modules),
+        modules=modules,
         id=_identity(data, segments, read, memory, header.machine),
     )
 
@@ -125,7 +125,7 @@ def _unusable(data: Buffer, segments: list[Segment]) -> InputError:
 
 
 def _expected_size(segments: list[Segment]) -> int:
-    return max((segment.offset + segment.file_size for segment in segments), default=0)
+    return max([segment.offset + segment.file_size for segment in segments], default=0)
 
 
 def _identity(

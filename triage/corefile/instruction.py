@@ -8,7 +8,7 @@ are worked out from the registers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import capstone
 from capstone import arm64, x86
@@ -56,7 +56,7 @@ def _disassembler(machine: str) -> capstone.Cs | None:
 def decode(memory: Memory, machine: str | None, registers: Mapping[str, int], pc: int) -> Instruction | None:
     """The instruction at `pc`, its operands worked out from `registers`; `None` where there is no code to read."""
     raw = next((found for size in range(_LONGEST, 0, -1) if (found := memory.read(pc, size))), None)
-    one = next(_each(machine or "", raw, pc), None) if raw else None
+    one = _first(machine or "", raw, pc) if raw else None
     if one is None:
         return None
     decoder = _X86 if machine == "x86_64" else _Aarch64
@@ -128,6 +128,12 @@ class _History:
 
 def _bytes(value: int | None) -> bytes:
     return value.to_bytes(8, "little") if value is not None else b""
+
+
+@lru_cache(maxsize=256)
+def _first(machine: str, raw: bytes, pc: int) -> capstone.CsInsn | None:
+    """The instruction the code at `pc` begins with: the workers of one master die at the very same."""
+    return next(_each(machine, raw, pc), None)
 
 
 def _each(machine: str, raw: bytes, address: int) -> Iterator[capstone.CsInsn]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from mmap import mmap
 from operator import attrgetter
+from typing import TypeVar
 
 from triage.corefile.elf import PF_R, PF_W, PT_LOAD, Buffer, Segment
 from triage.corefile.notes import FileMapping
@@ -15,6 +16,7 @@ from triage.corefile.protocol import Region
 Backing = Callable[[FileMapping], Buffer | None]
 """Gives the contents of a mapped file, or `None` when the file is missing or not the same one."""
 
+T = TypeVar("T")
 MAX_READ = 64 * 1024 * 1024
 _ADDRESS, _START = attrgetter("address"), attrgetter("start")
 
@@ -27,14 +29,18 @@ def _left_out(loads: Sequence[Segment], files: Sequence[FileMapping]) -> Iterato
     """
     starts = [load.address for load in loads]
     own = set(starts)
-    for mapping in files:
-        if mapping.start in own:
-            continue
+    for mapping in [mapping for mapping in files if mapping.start not in own]:
         before = bisect_right(starts, mapping.start) - 1
         inside = before >= 0 and mapping.start < loads[before].address + loads[before].memory_size
         follows = before + 1 < len(loads) and loads[before + 1].address < mapping.end
         if mapping.start < mapping.end and not inside and not follows:
             yield Segment(PT_LOAD, PF_R, 0, mapping.start, 0, mapping.end - mapping.start, 0)
+
+
+def _ordered(loads: list[Segment]) -> list[Segment]:
+    """By address, as the kernel writes them."""
+    starts = [load.address for load in loads]
+    return loads if starts == sorted(starts) else sorted(loads, key=_ADDRESS)
 
 
 class Words:
@@ -54,6 +60,9 @@ class CoreMemory:
     range is never filled from the file: its contents at the crash are unknown.
     """
 
+    notes = False
+    """Whether `note` does anything (evidence.py)."""
+
     def __init__(
         self,
         data: Buffer,
@@ -62,8 +71,9 @@ class CoreMemory:
         backing: Backing | None = None,
     ) -> None:
         self._data = data
-        dumped = sorted((load for load in loads if load.memory_size), key=_ADDRESS)
-        self._loads = sorted((*dumped, *_left_out(dumped, files)), key=_ADDRESS)
+        dumped = _ordered([load for load in loads if load.memory_size])
+        more = list(_left_out(dumped, files))
+        self._loads = _ordered([*dumped, *more]) if more else dumped
         self._starts = [load.address for load in self._loads]
         self._files = sorted(files, key=_START)
         self._file_starts = [mapping.start for mapping in self._files]
@@ -87,6 +97,15 @@ class CoreMemory:
             return b"" if size == 0 else None
         if address < 0 or size > MAX_READ:
             return None
+        at = bisect_right(self._starts, address) - 1
+        if at >= 0:
+            _, _, offset, start, file_size, memory_size, _ = self._loads[at]
+            end = start + min(file_size, memory_size)
+            if address + size <= end:
+                self._recent = start, end, start - offset
+                found = self._data[address - start + offset : address - start + offset + size]
+                if len(found) == size:
+                    return found
         first = self._piece(address, size)
         if first is None or len(first) == size:
             return first
@@ -98,6 +117,13 @@ class CoreMemory:
             pieces.append(piece)
             have += len(piece)
         return b"".join(pieces)
+
+    def ask(self, question: Callable[..., T], *asked: Hashable) -> T:
+        """`question(memory, *asked)`: where only its answer matters, and not what it is made of (evidence.py)."""
+        return question(self, *asked)
+
+    def note(self, addresses: Iterable[int], size: int) -> None:
+        """Told by who reads from `words`: so many bytes at each of these addresses were looked at."""
 
     @contextmanager
     def words(self, address: int) -> Iterator[Words | None]:
@@ -177,6 +203,16 @@ class CoreMemory:
         mapping = self.file_at(load.address)
         path = mapping.path if mapping else None
         return Region(load.address, load.address + load.memory_size, load.flags, path)
+
+    def is_dumped(self, start: int, end: int) -> bool:
+        """Whether the kernel dumped any byte of a range."""
+        at = max(0, bisect_right(self._starts, start) - 1)
+        while at < len(self._loads) and self._starts[at] < end:
+            load = self._loads[at]
+            if load.file_size and load.address + load.file_size > start:
+                return True
+            at += 1
+        return False
 
     def dumped(self, address: int, size: int) -> bytes | None:
         """What the kernel itself dumped of `size` bytes at `address`: never filled from a file."""

@@ -15,6 +15,7 @@ from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from triage.corefile import elf
+from triage.corefile.evidence import Recalled
 from triage.corefile.memory import CoreMemory
 from triage.corefile.notes import FileMapping
 
@@ -57,6 +58,14 @@ class ModuleMap:
         return None
 
 
+_RECENT = Recalled()
+
+
+def modules_of(memory: CoreMemory, files: tuple[FileMapping, ...], vdso: int | None) -> tuple[MappedModule, ...]:
+    """`find_modules`; for the workers of one master the very same object, where memory says the same."""
+    return _RECENT.get((files, vdso), memory, lambda own: tuple(find_modules(own, files, vdso)))
+
+
 def find_modules(memory: CoreMemory, files: Sequence[FileMapping], vdso: int | None) -> list[MappedModule]:
     """All mapped ELF files in address order, with the vDSO when its address is known."""
     found = [_module(memory, path, run) for path, run in _runs(files)]
@@ -87,6 +96,8 @@ def _module(memory: CoreMemory, path: str, run: list[FileMapping]) -> MappedModu
 
 
 def _read_module(memory: CoreMemory, path: str, start: int, end: int) -> MappedModule | None:
+    if memory.read(start, 4) != b"\x7fELF":
+        return None
     head = memory.read(start, _HEAD)
     own = _from_head(head) if head is not None else None
     if own is None:

@@ -143,7 +143,7 @@ def _files(body: bytes) -> tuple[FileMapping, ...] | None:
     return _kept_files(body) if len(body) <= _KEPT else _mappings(body)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _kept_files(body: bytes) -> tuple[FileMapping, ...] | None:
     """The same for the next core: the workers of one master have the very same mappings."""
     return _mappings(body)

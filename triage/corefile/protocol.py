@@ -36,15 +36,19 @@ class AddressSpace(Memory, Protocol):
 
 def c_string(memory: Memory, address: int, limit: int = 4096) -> bytes | None:
     """The bytes at `address` up to a NUL; `None` when unknown or longer than `limit`."""
+    plain = getattr(memory, "plain", memory)  # where it is noted what was read, only the text shall be
     collected = b""
     while len(collected) < limit:
         at = address + len(collected)
-        piece = memory.read(at, 64 - at % 64)  # never across a page, so an end of memory is exact
+        size = 64 - at % 64  # never across a page, so an end of memory is exact
+        piece = plain.read(at, size)
         if piece is None:
-            return None
+            return memory.read(at, size)
         end = piece.find(b"\0")
         if end >= 0:
             text = collected + piece[:end]
+            if plain is not memory:
+                memory.read(address, len(text) + 1)
             return text if len(text) <= limit else None
         collected += piece
     return None

@@ -1,7 +1,7 @@
 """Runs inside GDB, in GDB's own Python, which may be older than ours: plain 3.6, no imports of ours.
 
-Defines two commands. Each takes one argument, base64 of a JSON object, and answers with one
-line: the marker, a space, and base64 of a JSON object. One round trip a core.
+Defines two commands. Each takes one argument, base64 of a JSON object with what is new since it was
+given last, and answers with one line: the marker, a space, and base64 of a JSON object. One round trip a core.
 
     triage-load {"executable": PATH | null, "core": PATH, "sysroot": PATH, "debug": "DIR:DIR",
                  "libraries": N, "needed": [NAME] | null, "plain_threads": true}
@@ -277,8 +277,8 @@ def load(options):
     """Open a core. The sysroot holds proven files only, so GDB never reads a file of another build.
 
     GDB keeps what it read of a file for as long as any of its inferiors uses the file. So two take
-    turns: the one whose core has more libraries stays as it is, the other opens the next core, and
-    of that only the libraries that are needed. All cores of one GDB are of one executable: with
+    turns: the one whose core was opened with more libraries stays as it is, the other opens the next
+    core, and of that only the libraries that are needed. All cores of one GDB are of one executable: with
     two, GDB 13 and 16 end with an internal error.
     """
     if not HELD:
@@ -290,9 +290,7 @@ def load(options):
         gdb.execute(f"set debug-file-directory {options['debug']}", to_string=True)
     spare = take_spare(options["executable"])
     needed = options["needed"]
-    if options["libraries"] > max(HELD.values(), default=-1):
-        needed = None
-    HELD[spare] = options["libraries"]
+    HELD[spare] = options["libraries"] if needed is None else -1
     gdb.execute("set auto-solib-add " + ("on" if needed is None else "off"), to_string=True)
     gdb.execute(f"core-file {options['core']}", to_string=True)
     for name in needed or ():
@@ -322,7 +320,7 @@ def pattern(name):
     return "^" + "".join("\\" + char if char in "\\.[*^$" else char for char in name) + "$"
 
 
-HELD = {}  # inferior number → how many libraries its core has
+HELD = {}  # inferior number → how many libraries were read with its core, -1 for only those that were needed
 UNWINDER = Unwinder()
 gdb.unwinder.register_unwinder(None, UNWINDER, replace=True)
 
@@ -331,10 +329,12 @@ class Command(gdb.Command):
     def __init__(self, name, action):
         super().__init__(name, gdb.COMMAND_DATA)
         self.action = action
+        self.told = {}
 
     def invoke(self, argument, from_tty):
         try:
-            answer(self.action(json.loads(base64.b64decode(argument).decode("utf-8"))))
+            self.told.update(json.loads(base64.b64decode(argument).decode("utf-8")))
+            answer(self.action(self.told))
         except (gdb.error, RuntimeError, ValueError, MemoryError) as error:
             answer({"error": str(error) or type(error).__name__})
 

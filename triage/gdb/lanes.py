@@ -1,8 +1,10 @@
 """Two lanes to one answer: the core's own tables for every core, GDB once for each new shape.
 
 The fast lane walks the stack with the unwind tables of the proven files. Where GDB has seen that very
-shape before, its names are put on the frames; else GDB is asked, and its answer is kept if the walk
-gives it back whole. What the walk cannot follow to its end is GDB's every time.
+shape before, its names are put on the frames. A new shape made of calls that GDB has seen in other stacks
+is put together of them; about the first of those GDB is asked all the same, then about ever fewer, and where
+it says otherwise none is put together any more. Else GDB is asked, and its answer is kept if the walk gives
+it back whole. What the walk cannot follow to its end is GDB's every time.
 """
 
 from __future__ import annotations
@@ -26,11 +28,16 @@ from triage.unwind import Bounds, Tables, Walk, walk_threads
 _MORE = 16  # what GDB leaves out at the outer end (all that called main) must be in the walk
 _WORTH = 2000  # GDB walks that many frames itself: what it can see it shall see
 _DEEPEST = 5_000_000
+_OUTER_OF_OTHERS = 4  # as inside.py has it
+_ONE_OF = 32
 _OTHERS_MORE = 1000
 
 
 class Lanes:
-    """Native stacks, core after core. `tally` counts the lanes: `reused`, `asked`, and `deferred: REASON`."""
+    """Native stacks, core after core.
+
+    `tally` counts the lanes: `reused`, `composed`, `asked`, and `deferred: REASON`.
+    """
 
     def __init__(self, sessions: Sessions, finder: Finder, limits: Limits, *, reuse: bool) -> None:
         self._sessions = sessions
@@ -39,6 +46,7 @@ class Lanes:
         self._reuse = reuse
         self._tables = Tables(finder)
         self._shapes = Shapes()
+        self._put_together = 0
         self.tally: Counter[str] = Counter()
 
     def answer(self, core: CoreFile, rules: Unwinding | None, loop_register: str | None) -> dict[str, Any]:
@@ -55,10 +63,17 @@ class Lanes:
         if isinstance(known, dict):
             self.tally["reused"] += 1
             return known
+        composed = self._composed(core, walks, loop_register) if known is None and doubt is None else None
+        if composed is not None and not self._is_to_be_checked():
+            self._shapes.learn(core, walks, loop_register, composed, resumed=False)
+            self.tally["composed"] += 1
+            return composed
         resume = self._resume(walks[0]) if self._reuse and walks and walks[0].reason is None else None
         target = self._target(core, walks if self._reuse and doubt is None else None)
         session = self._sessions.of(target.executable)
         answer = session.examine(target, loop_register, rules, resume)
+        if composed is not None and "reduced" not in answer and answer != composed:
+            self._shapes.distrust_calls()
         if doubt is None and "reduced" not in answer:
             doubt = self._shapes.learn(core, walks, loop_register, answer, resumed=resume is not None)
         self.tally["asked" if doubt is None else f"deferred: {doubt}"] += 1
@@ -77,6 +92,20 @@ class Lanes:
         rest = Bounds(others, 4 + _MORE, others + _OTHERS_MORE)
         return list(walk_threads(core, self._tables, rules, crashed, rest, limits.threads))
 
+    def _composed(self, core: CoreFile, walks: Sequence[Walk], loop_register: str | None) -> dict[str, Any] | None:
+        """The answer to a new shape by the calls it is made of, where GDB has seen all of them."""
+        if not self._reuse:
+            return None
+        limits = self._limits
+        bounds = (limits.inner_frames, limits.outer_frames), (limits.other_thread_frames, _OUTER_OF_OTHERS)
+        return self._shapes.compose(core, walks, loop_register, bounds)
+
+    def _is_to_be_checked(self) -> bool:
+        """Whether GDB is asked about a stack that could be put together: the first ones, then ever fewer."""
+        self._put_together += 1
+        few = self._put_together & (self._put_together - 1) == 0  # 1, 2, 4, 8, …
+        return few or self._put_together % _ONE_OF == 0
+
     def _resume(self, walk: Walk) -> Mapping[str, object] | None:
         """Where GDB shall go on in a deep recursion; `None` when it is to walk all of it."""
         if walk.depth <= self._limits.inner_frames + self._limits.outer_frames + _WORTH:
@@ -85,7 +114,7 @@ class Lanes:
 
     def _target(self, core: CoreFile, walks: Sequence[Walk] | None) -> Target:
         """What GDB is to open; with `walks` it reads only the libraries these go through."""
-        loaded = libraries(core)
+        loaded = libraries(core, self._finder)
         addresses = {place.pc for walk in walks or () for place in walk.places}
         return replace(
             target_of(core, self._finder),

@@ -82,7 +82,7 @@ class Scene:
 
     def shows(self, path: Path) -> bool:
         """Whether a path (resolved) is within sight."""
-        return any(path == seen or seen in path.parents for seen in self.readable)
+        return not self.readable.isdisjoint((path, *path.parents))
 
 
 def scene(folder: Path, core: Path, files: Iterable[Path], extra: Iterable[Path]) -> Scene:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import selectors
 import shutil
 import signal
@@ -89,6 +90,8 @@ class GdbSession:
         self._pending = b""
         self._token = 0
         self._served = 0
+        self._whole = -1
+        self._told: dict[str, dict[str, object]] = {}
         self._view: tuple[object, object] | None = None
         self._seen: set[Path] = set()
         self._resolved: dict[Path, Path] = {}
@@ -189,6 +192,8 @@ class GdbSession:
         self._served += 1
         left = clock.deadline(self._limits.gdb_seconds)
         self._ask("triage-load", {**prepared, "plain_threads": True}, left())
+        if prepared["needed"] is None:
+            self._whole = max(self._whole, len(target.files))
         answer = self._ask("triage-dump", plan, left())
         if plan["resume"] is None and any(thread["depth"] > _DEEP_WALK for thread in answer["threads"]):
             self._served = self._limits.gdb_recycle  # a deep walk leaves hundreds of MB behind in GDB
@@ -216,6 +221,12 @@ class GdbSession:
             if file not in self._resolved:
                 self._resolved[file] = file.resolve()
         self._overlay.hold({path: self._resolved[file] for path, file in target.files.items()}, target.named)
+        # One core is opened with all of its libraries, and held, so that GDB keeps what it read of them.
+        needed = target.needed if len(target.files) <= self._whole else None
+        if needed is None:
+            self._overlay.show_all()
+        else:
+            self._overlay.show(needed, [target.executable.resolve()] if target.executable is not None else [])
         core = self._fresh_link("core", target.core)
         executable = None
         if target.executable is not None:
@@ -231,7 +242,7 @@ class GdbSession:
             "sysroot": str(self._overlay.root),
             "debug": debug,
             "libraries": len(target.files),
-            "needed": target.needed,
+            "needed": needed,
         }
 
     def _fresh_link(self, name: str, target: Path) -> Path:
@@ -273,7 +284,7 @@ class GdbSession:
             argv += ["-iex", setting]
         self._process = self._spawn([*argv, "-x", str(inside)], self._folder, self._scene, held)
         self.starts += 1
-        self._pending, self._served = b"", 0
+        self._pending, self._served, self._whole, self._told = b"", 0, -1, {}
         try:
             self._command("-gdb-version", self._limits.gdb_seconds)
         except GdbFailed:
@@ -317,16 +328,26 @@ class GdbSession:
             raise GdbFailed(f"GDB could not be started: {error}") from error
 
     def _ask(self, command: str, argument: Mapping[str, object], seconds: float) -> dict[str, Any]:
-        """Run one of our commands inside GDB and return its JSON answer."""
-        packed = base64.b64encode(json.dumps(argument).encode()).decode()
+        """Run one of our commands inside GDB and return its JSON answer.
+
+        What the command was told before it remembers: GDB reads its input one byte at a time.
+        """
+        told = self._told.setdefault(command, {})
+        news = {name: value for name, value in argument.items() if name not in told or told[name] != value}
+        told.update(news)
+        packed = base64.b64encode(json.dumps(news, separators=(",", ":")).encode()).decode()
         printed = self._command(f'-interpreter-exec console "{command} {packed}"', seconds)
         for line in printed.splitlines():
             if line.startswith(MARKER):
                 answer = _parsed(line[len(MARKER) :])
                 if "error" in answer:
-                    raise GdbFailed(f"GDB could not read this core: {answer['error']}")
+                    raise GdbFailed(f"GDB could not read this core: {self._plainly(answer['error'])}")
                 return answer
         raise GdbFailed(f"GDB gave no answer to {command}")
+
+    def _plainly(self, error: str) -> str:
+        """GDB's words, the core called `it`: the name it was given for it is another one in each run."""
+        return re.sub(rf'"?{re.escape(str(self._folder))}/core-\d+"?', "it", error)
 
     def _command(self, command: str, seconds: float) -> str:
         """Send one MI command; return what it printed on the console up to its result record."""

@@ -12,10 +12,11 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from triage.corefile import CoreFile
 from triage.corefile.notes import PC_SP
+from triage.gdb.known_calls import KnownCalls, Row, Seat, Spot
 from triage.unwind import Place, Walk
 
 _MOST_ROWS = 60_000
@@ -26,35 +27,18 @@ _STATIC = ("name", "file", "line", "inline", "handler", "tail", "vouched")
 Key = tuple[object, ...]
 
 
-class Spot(NamedTuple):
-    """An address within a build; `module` is None for code that lies in no file (made by a JIT)."""
-
-    module: tuple[str, str | None] | None
-    offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One frame of GDB's. It stands on the frame `place` of the walk, counted from the end if negative.
-
-    `spot` is set where GDB made up a frame with an address of its own (a tail call).
-    """
-
-    static: Mapping[str, Any]
-    place: int
-    spot: Spot | None
-    sp: int | None
-    loop: bool
-
-
 @dataclass(frozen=True, slots=True)
 class _Stack:
-    """The symbolised frames of one shape. `beyond` outermost frames of the walk GDB does not show."""
+    """The symbolised frames of one shape. `beyond` outermost frames of the walk GDB does not show.
 
-    inner: tuple[_Row, ...]
-    outer: tuple[_Row, ...]
+    `gap` tells that it was not asked for all frames between `inner` and `outer`.
+    """
+
+    inner: tuple[Row, ...]
+    outer: tuple[Row, ...]
     beyond: int
     width: Mapping[Spot, int]
+    gap: bool = False
 
 
 class Unlearnable(Exception):
@@ -68,6 +52,7 @@ class Shapes:
         self._stacks: OrderedDict[Key, _Stack | str] = OrderedDict()
         self._instructions: OrderedDict[Key, str | None] = OrderedDict()
         self._rows = 0
+        self._calls: KnownCalls | None = KnownCalls()
 
     def recall(self, core: CoreFile, walks: Sequence[Walk], loop_register: str | None) -> dict[str, Any] | str | None:
         """GDB's answer for this core; `None` for a new shape, a clause for one that must be asked again."""
@@ -86,6 +71,34 @@ class Shapes:
             return _answer(place, walks, found, self._instructions[instruction])
         except Unlearnable as reason:
             return str(reason)
+
+    def compose(
+        self,
+        core: CoreFile,
+        walks: Sequence[Walk],
+        loop_register: str | None,
+        bounds: Sequence[tuple[int, int]],
+    ) -> dict[str, Any] | None:
+        """What GDB would answer for a new shape, by the calls it is made of; `None` when one of them is new.
+
+        `bounds` are `(inner, outer)`, how many frames GDB is asked for, of the first thread and of the others.
+        """
+        place = _Places(core, loop_register)
+        instruction = place.instruction()
+        if self._calls is None or instruction not in self._instructions:
+            return None
+        stacks = [_composed(self._calls, place, walk, bounds[min(at, 1)]) for at, walk in enumerate(walks)]
+        whole = [stack for stack in stacks if stack is not None]
+        if len(whole) < len(walks):
+            return None
+        try:
+            return _answer(place, walks, whole, self._instructions[instruction])
+        except Unlearnable:
+            return None
+
+    def distrust_calls(self) -> None:
+        """Put no stack together any more: GDB said otherwise of one."""
+        self._calls = None
 
     def learn(
         self,
@@ -115,6 +128,9 @@ class Shapes:
             self._keep(place, walks, [str(reason)] * len(walks))
             return str(reason)
         self._keep(place, walks, stacks)
+        for walk, stack in zip(walks, stacks, strict=True):
+            if self._calls is not None and walk.depth == len(walk.places) and not stack.gap:
+                self._calls.learn(_seats(place, walk), (*stack.inner, *stack.outer), stack.beyond)
         self._instructions[place.instruction()] = text
         if len(self._instructions) > _MOST_ROWS:
             self._instructions.popitem(last=False)
@@ -212,7 +228,23 @@ def _learned(place: _Places, walk: Walk, raw: Mapping[str, Any]) -> _Stack:
         outer=(*rows[len(inner) :], *tail),
         beyond=beyond,
         width=_widths(place, [*own, *far]),
+        gap=gap,
     )
+
+
+def _seats(place: _Places, walk: Walk) -> list[Seat]:
+    return [Seat(place.spot(one.pc), one.signal, one.vouched, one.loop is None) for one in walk.places]
+
+
+def _composed(calls: KnownCalls, place: _Places, walk: Walk, bounds: tuple[int, int]) -> _Stack | None:
+    """A thread's stack by its calls, where GDB would show all of its frames."""
+    if walk.reason or walk.depth != len(walk.places):
+        return None
+    found = calls.compose(_seats(place, walk))
+    if found is None or len(found[0]) > sum(bounds):
+        return None
+    rows, beyond = found
+    return _Stack(inner=rows[: bounds[0]], outer=rows[bounds[0] :], beyond=beyond, width={})
 
 
 def _made_up(row: Mapping[str, Any]) -> bool:
@@ -230,7 +262,7 @@ def _beyond(outer: Sequence[Mapping[str, Any]], places: Sequence[Place]) -> int:
     return -1
 
 
-def _rows(place: _Places, raw: Sequence[Mapping[str, Any]], places: Sequence[tuple[int, Place]]) -> tuple[_Row, ...]:
+def _rows(place: _Places, raw: Sequence[Mapping[str, Any]], places: Sequence[tuple[int, Place]]) -> tuple[Row, ...]:
     found = []
     at = 0
     for row in raw:
@@ -243,7 +275,7 @@ def _rows(place: _Places, raw: Sequence[Mapping[str, Any]], places: Sequence[tup
         if row["loop"] not in (None, stands.loop):
             raise Unlearnable(f"GDB and the walk differ in a register of frame {at}")
         found.append(
-            _Row(
+            Row(
                 static={name: row[name] for name in _STATIC},
                 place=number,
                 spot=place.spot(row["pc"]) if row["tail"] else None,
@@ -317,7 +349,7 @@ def _thread(place: _Places, walk: Walk, stack: _Stack) -> dict[str, Any]:
     }
 
 
-def _frame(place: _Places, row: _Row, stands: Place, level: int) -> dict[str, Any]:
+def _frame(place: _Places, row: Row, stands: Place, level: int) -> dict[str, Any]:
     return {
         **row.static,
         "level": level,

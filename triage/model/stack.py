@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from triage.model.words import Role
 
@@ -93,14 +94,15 @@ class Argument:
     value: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScriptFrame:
+class ScriptFrame(NamedTuple):
     """One frame of the interpreter's own stack, before merging.
 
     `address` is where the interpreter keeps the frame. `ends_activation` marks the outermost
     frame that one native interpreter loop runs. `handler` is the native function behind an
     internal (built-in) function. `call` is how a method was called: `->` on an instance, `::`
     statically. `opcode` is the interpreter's instruction the frame stands on.
+
+    A tuple: a recursion has a hundred thousand of them.
     """
 
     kind: str
@@ -117,6 +119,10 @@ class ScriptFrame:
     call: str | None = None
     opcode: str | None = None
     arguments: tuple[Argument, ...] = ()
+
+    def again(self, address: int) -> ScriptFrame:
+        """The same at another address."""
+        return ScriptFrame._make((*self[:2], address, *self[3:]))
 
     def shown(self) -> Frame:
         """The frame as it stands in a stack."""

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 from sqlalchemy import Connection, delete, func, select
 
-from triage.cluster.incident import incident_of
-from triage.model import Crash, Incident
+from triage.model import Incident
 from triage.store.columns import digest
 from triage.store.tables import crashes, victims
-from triage.store.upsert import upsert
+from triage.store.upsert import upsert_all
 
 
-def put(connection: Connection, crash: Crash, *, is_new: bool) -> None:
-    """Write down what the crash is a victim of; nothing where it is none. `is_new`: it never came in before."""
-    incident = incident_of(crash)
-    if incident is None:
-        if not is_new:
-            connection.execute(delete(victims).where(victims.c.crash == crash.id))
-        return
-    upsert(connection, victims, {"crash": crash.id, "digest": digest(incident), "incident": incident}, key="crash")
+class Victim(NamedTuple):
+    """What a crash is a victim of (`cluster.incident`), `None` where it is of nothing known.
+
+    `is_new` tells that the crash never came in before.
+    """
+
+    incident: str | None
+    is_new: bool
+
+
+def put(connection: Connection, found: Mapping[str, Victim]) -> None:
+    """Write down what crashes, by id, are victims of."""
+    rows = [
+        {"crash": crash, "digest": digest(one.incident), "incident": one.incident}
+        for crash, one in found.items()
+        if one.incident is not None
+    ]
+    upsert_all(connection, victims, rows, key="crash")
+    gone = [crash for crash, one in found.items() if one.incident is None and not one.is_new]
+    if gone:
+        connection.execute(delete(victims).where(victims.c.crash.in_(gone)))
 
 
 def listed(connection: Connection) -> list[Incident]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
 from triage import clock
-from triage.model import Outcome
+from triage.filing import Filed
 from triage.store.columns import digest, spell
 from triage.store.recent import Recent
 from triage.store.tables import arrivals, clusters, crashes, inputs, reports
@@ -38,14 +38,29 @@ class Arrived:
     unread: frozenset[str] = frozenset()
 
 
-def arrive(connection: Connection, outcome: Outcome, recent: Recent) -> bool:
-    """Note the first time an outcome comes in, and tell whether it is now. A later time changes nothing."""
-    crash = outcome.crash
-    key = f"{_CRASH}{spell(crash.id)}" if crash is not None else f"{_INPUT}{digest(outcome.core)}"
-    at = moment(connection) if recent.latest is None else max(clock.now(), recent.latest + _TICK)
-    is_new = insert_missing(connection, arrivals, [{"key": key, "at": at}]) == 1
-    recent.latest = at if is_new else recent.latest
-    return is_new
+def arrive(connection: Connection, found: Sequence[Filed], recent: Recent) -> list[bool]:
+    """Note the first time that outcomes come in, and tell of each whether it is now. A later time changes nothing."""
+    keys = [_key(one) for one in found]
+    known = _arrived(connection, keys) if len(keys) > 1 else frozenset[str]()  # one is tried: the insert tells
+    first = {key: at for at, key in reversed(list(enumerate(keys))) if key not in known}
+    rows = []
+    for key in sorted(first, key=first.__getitem__):
+        recent.latest = moment(connection) if recent.latest is None else max(clock.now(), recent.latest + _TICK)
+        rows.append({"key": key, "at": recent.latest})
+    added = insert_missing(connection, arrivals, rows)
+    return [first.get(key) == at for at, key in enumerate(keys)] if len(keys) > 1 else [added == 1]
+
+
+def _arrived(connection: Connection, keys: Sequence[str]) -> frozenset[str]:
+    found: set[str] = set()
+    for at in range(0, len(keys), _BATCH):
+        found.update(connection.scalars(select(arrivals.c.key).where(arrivals.c.key.in_(keys[at : at + _BATCH]))))
+    return frozenset(found)
+
+
+def _key(found: Filed) -> str:
+    crash = found.crash
+    return f"{_CRASH}{spell(crash.id)}" if crash is not None else f"{_INPUT}{digest(found.core)}"
 
 
 def moment(connection: Connection) -> datetime:

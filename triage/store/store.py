@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Self
 from sqlalchemy import Connection, Row
 
 from triage.config import user_name
-from triage.errors import TriageError
+from triage.errors import Busy, TriageError
+from triage.filing import Filed, filed
 from triage.model import (
     Change,
     Cluster,
@@ -122,20 +123,43 @@ class Store:
         A crash of a known id, and an earlier outcome of the same path, are replaced. Without
         a stamp the input is triaged again next time.
         """
+        (kept,) = self._save([(filed(outcome), stamp)])
+        if outcome.crash is None or kept.crash is None:
+            return outcome
+        return replace(outcome, crash=replace(outcome.crash, cluster=kept.crash.cluster))
+
+    def save_all(self, given: Sequence[tuple[Filed, InputStamp | None]]) -> list[Filed]:
+        """The same for several at once, in one transaction.
+
+        The first that cannot be kept raises; those before it are kept.
+        """
+        if not given:
+            return []
+        try:
+            return self._save(given)
+        except Busy:
+            raise
+        except TriageError:
+            if len(given) == 1:
+                raise
+            return [kept for one in given for kept in self._save([one])]
+
+    def _save(self, given: Sequence[tuple[Filed, InputStamp | None]]) -> list[Filed]:
         from triage.store import writes
 
         with self._saving, explained(self._backend):
             with self._engines.writer.begin() as connection:
                 risen = raise_revision(connection)
                 self._recent.begin(risen)
-                is_new = news.arrive(connection, outcome, self._recent)
-                if outcome.crash is not None:
-                    crash = writes.put_crash(connection, outcome.crash, self._recent, is_new=is_new)
-                    outcome = replace(outcome, crash=crash)
-                    twins.drop_log_twins(connection, crash, self._recent)
-                writes.put_input(connection, outcome, None if stamp is None else _stamp_text(stamp))
+                fresh = news.arrive(connection, [one for one, _ in given], self._recent)
+                writer = writes.Writer(connection, self._recent)
+                kept = [
+                    writer.put(one, None if stamp is None else _stamp_text(stamp), is_new=is_new)
+                    for (one, stamp), is_new in zip(given, fresh, strict=True)
+                ]
+                writer.flush()
             self._recent.done(risen)
-        return outcome
+        return kept
 
     def clusters(self, query: Query | None = None, *, members: bool = True) -> list[Cluster]:
         """The clusters that have crashes, the one that crashed last first; those a query selects, if given.

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, select
 
-from triage.model import Crash
+from triage.filing import FiledCrash
 from triage.store.columns import spell
 from triage.store.recent import Recent
 from triage.store.tables import arrivals, crashes, inputs
@@ -22,7 +22,7 @@ def has_core(connection: Connection, pid: int, time: datetime | None) -> bool:
     return connection.scalar(select(crashes.c.id).where(_near(pid, time), ~_from_log()).limit(1)) is not None
 
 
-def drop_log_twins(connection: Connection, crash: Crash, recent: Recent) -> None:
+def drop_log_twins(connection: Connection, crash: FiledCrash, recent: Recent) -> None:
     """Remove what the kernel's log told of a crash whose core is here now."""
     if crash.core.startswith(LOG):
         recent.logs = True

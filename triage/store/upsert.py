@@ -28,6 +28,12 @@ def upsert(connection: Connection, table: Table, row: Mapping[str, Any], *, key:
     connection.execute(_replacing(connection.dialect.name, table, tuple(row), key), dict(row))
 
 
+def upsert_all(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, key: str) -> None:
+    """The same for many rows of the same columns, in their order."""
+    if rows:
+        connection.execute(_replacing(connection.dialect.name, table, tuple(rows[0]), key), list(map(dict, rows)))
+
+
 def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
     """Insert the rows whose primary key is not there yet; returns how many, where it was one row that was given."""
     if not rows:

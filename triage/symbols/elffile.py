@@ -30,6 +30,7 @@ from triage.symbols.whole import exported
 
 _DEBUG_SECTIONS = {".debug_info", ".zdebug_info"}
 _MOST_CFI = 1 << 16
+_MOST_RANGES = 1 << 14
 _ENCODING_TABLE = 0x3B  # DW_EH_PE_datarel | DW_EH_PE_sdata4: what every linker writes
 
 
@@ -67,6 +68,8 @@ class ElfFile:
         if header.type not in (2, 3):
             raise InputError("not-a-program", "not an ELF program or library")
         self.segments = list(elf.read_segments(self.contents, header))
+        self._ranges: dict[int, tuple[int, int] | None] = {}
+        self._found: dict[bytes, int | None] = {}
 
     @cached_property
     def build_id(self) -> str | None:
@@ -181,6 +184,13 @@ class ElfFile:
 
     def function_range(self, address: int) -> tuple[int, int] | None:
         """Where the function (its FDE) that covers `address` begins and ends, `None` when none does."""
+        if address not in self._ranges:
+            if len(self._ranges) >= _MOST_RANGES:
+                self._ranges.clear()
+            self._ranges[address] = self._range(address)
+        return self._ranges[address]
+
+    def _range(self, address: int) -> tuple[int, int] | None:
         table = self._frame_table
         if table is None:
             return None
@@ -256,7 +266,12 @@ class ElfFile:
         return tuple((s.address, s.file_size) for s in self.segments if s.type == elf.PT_LOAD and s.flags & elf.PF_X)
 
     def find(self, wanted: bytes) -> int | None:
-        """The address of the first place in the file's image that holds these bytes."""
+        """The address of the first place in the file's image that holds these bytes: of one of a few texts."""
+        if wanted not in self._found:
+            self._found[wanted] = self._place_of(wanted)
+        return self._found[wanted]
+
+    def _place_of(self, wanted: bytes) -> int | None:
         for segment in self.segments:
             if segment.type == elf.PT_LOAD:
                 raw = self.contents[segment.offset : segment.offset + segment.file_size]

@@ -6,8 +6,11 @@ What is there and belongs to a proven file must be equal to it, byte for byte.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from triage.corefile import CoreFile
 from triage.corefile.modules import MappedModule
+from triage.corefile.twins import Twins
 from triage.model import Flip
 from triage.symbols.elffile import ElfFile
 from triage.symbols.finder import Finder
@@ -18,23 +21,31 @@ _MOST_MODULES = 20
 
 def flips(core: CoreFile, finder: Finder) -> tuple[Flip, ...]:
     """The first difference of each module whose code differs, with the number of places."""
-    found = []
+    code = finder.kept(Twins).same(core, "code", lambda: tuple(_code(core, finder)))
+    is_dumped = core.memory.is_dumped
+    # Nearly always there is none: code that nobody wrote to is left out of the core.
+    dumped = dict.fromkeys(module for module, start, end in code if is_dumped(start, end))
+    found = (_first(core, finder, module) for module in dumped)
+    return tuple(flip for flip in found if flip is not None)[:_MOST_MODULES]
+
+
+def _code(core: CoreFile, finder: Finder) -> Iterator[tuple[MappedModule, int, int]]:
+    """Where code of proven files lies: `(module, start, end)`."""
     for module in core.modules:
-        flip = _first(core, finder, module)
-        if flip is not None:
-            found.append(flip)
-    return tuple(found[:_MOST_MODULES])
+        located = finder.locate(module)
+        if located.file is not None and located.verified:
+            for start, length in located.file.code():
+                yield module, start + module.base, start + module.base + length
 
 
 def _first(core: CoreFile, finder: Finder, module: MappedModule) -> Flip | None:
-    located = finder.locate(module)
-    if located.file is None or not located.verified:
+    file = finder.locate(module).file
+    if file is None:
         return None
     places: list[tuple[int, int, int]] = []
-    for code, length in located.file.code():
+    for code, length in file.code():
         for at in range(code, code + length, _PIECE):
-            size = min(_PIECE, code + length - at)
-            places += _differences(core, located.file, module, at, size)
+            places += _differences(core, file, module, at, min(_PIECE, code + length - at))
     if not places:
         return None
     address, expected, actual = places[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 from triage.corefile import CoreFile
 from triage.corefile.linkmap import loaded_names
 from triage.corefile.modules import MappedModule
+from triage.corefile.twins import Twins
 from triage.symbols.elffile import ElfFile
 from triage.symbols.finder import Finder
 
@@ -19,9 +20,10 @@ def proven_files(core: CoreFile, finder: Finder) -> dict[str, Path]:
     The kernel's list has the real path of a library, the dynamic loader's the one it was opened
     with (`/lib/…` for `/usr/lib/…`); a debugger asks for the latter.
     """
-    by_base = {module.base: located.path for module, located in _located(core, finder)}
-    files = {module.path: located.path for module, located in _located(core, finder)}
-    for address, name in loaded_names(core.memory, core.notes.auxv):
+    found = list(_located(core, finder))
+    by_base = {module.base: located.path for module, located in found}
+    files = {module.path: located.path for module, located in found}
+    for address, name in libraries(core, finder).names.items():
         if address in by_base and name.startswith("/"):
             files[name] = by_base[address]
     return files
@@ -56,6 +58,8 @@ class Libraries:
         return tuple(self.names[base] for base in sorted(bases) if base in self.names)
 
 
-def libraries(core: CoreFile) -> Libraries:
+def libraries(core: CoreFile, finder: Finder) -> Libraries:
     """The dynamic loader's list."""
-    return Libraries(dict(loaded_names(core.memory, core.notes.auxv)))
+    twins, auxv = finder.kept(Twins), core.notes.auxv
+    question = twins.kind(core.modules), "libraries", tuple(auxv.items())
+    return twins.get(core, question, lambda own: Libraries(dict(loaded_names(own.memory, auxv))))

@@ -17,6 +17,7 @@ from triage.corefile.notes import ThreadState
 from triage.model import Unwinding
 from triage.unwind.cfi import Step, Unreadable
 from triage.unwind.expression import evaluate
+from triage.unwind.recursion import LONGEST, turns
 from triage.unwind.stackwords import StackWords
 from triage.unwind.tables import Tables
 
@@ -26,6 +27,7 @@ _DWARF = {
 }
 _RIP, _RSP, _LOOP = _DWARF["rip"], _DWARF["rsp"], _DWARF["r14"]
 _MOST_CROSSINGS = 200
+_FIRST_TRY = 256  # plain frames in a row after which it may be a recursion
 _OUTERMOST = Step(_RSP, 0, None, (), 0, (), (), outermost=True, signal=False, plain=False)
 
 
@@ -288,7 +290,13 @@ class _Stack:
         registers, between, ring = self._registers, self._between, self._ring
         steps, words, most = self._walker.steps, self._walker.words, self._bounds.most
         low, high, view = words.window
+        wait = _FIRST_TRY
+        look = depth + wait
         while depth < most:
+            if depth >= look:
+                before, depth = depth, self._over(depth)
+                wait = _FIRST_TRY if depth > before else wait * 2
+                look = depth + wait
             pc, sp = registers[_RIP], registers[_RSP]
             step = steps.get(pc)  # type: ignore[arg-type]
             if step.__class__ is not Step or not step.plain:
@@ -301,6 +309,7 @@ class _Stack:
                 if cfa <= sp or cfa & 7 or not words.load(cfa + step.reach):
                     break
                 low, high, view = words.window
+                look = depth
                 continue
             depth += 1
             between[pc] = between.get(pc, 0) + 1
@@ -312,3 +321,19 @@ class _Stack:
                 break
         self._exact = False
         return depth
+
+    def _over(self, depth: int) -> int:
+        """Go over the turns of a recursion that follow; returns the number of frames then.
+
+        Left out are so many at the end that all that is kept of the outer frames is read again one by one.
+        """
+        registers, between, walker = self._registers, self._between, self._walker
+        pc, sp, spare = registers[_RIP], registers[_RSP], (self._ring.maxlen or 0) + 2 * LONGEST
+        found = turns(walker.steps, walker.words.window, pc, sp, spare) if pc and sp else None
+        more = found.times * len(found.counters) if found else 0
+        if found is None or sp is None or depth + more + spare >= self._bounds.most:
+            return depth
+        for counter in found.counters:
+            between[counter] = between.get(counter, 0) + found.times
+        registers[_RSP] = sp + found.times * found.size
+        return depth + more

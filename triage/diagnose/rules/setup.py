@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable
+from functools import lru_cache
 
 from triage.diagnose.case import Case, file_name
 from triage.model import Confidence, Finding, Module, Symbols, Topic
@@ -57,12 +58,19 @@ def other_build(case: Case) -> Finding | None:
     )
 
 
+@lru_cache(maxsize=1024)
+def _library(path: str) -> str | None:
+    """A library's name without its version; `None` for what is no library."""
+    return _ANY.sub("", file_name(path)) if _ANY.search(path) else None
+
+
 def two_versions(case: Case) -> Finding | None:
     """One library is loaded in two builds or versions."""
     by_name: dict[str, dict[tuple[str, str | None], Module]] = defaultdict(dict)
     for module in case.modules:
-        if _ANY.search(module.path):
-            by_name[_ANY.sub("", file_name(module.path))][(module.path, module.build_id)] = module
+        name = _library(module.path)
+        if name is not None:
+            by_name[name][(module.path, module.build_id)] = module
     doubled = [list(found.values()) for found in by_name.values() if len(found) > 1]
     doubled = [found for found in doubled if len({module.build_id or module.path for module in found}) > 1]
     if not doubled:

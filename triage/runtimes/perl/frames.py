@@ -8,7 +8,7 @@ something else (tie, overload, a callback of C code) have a stack of their own, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice, zip_longest
 
 from triage.model import Role, ScriptFrame
@@ -164,7 +164,7 @@ class StackReader:
             env = envs[at]
             # The outermost eval that returns to this place.
             own = env is not None and env not in envs[at + 1 :] and not self._caught(frames, returns, at)
-            yield replace(frame, ends_activation=True) if env and own and self._pushed(env) else frame
+            yield frame._replace(ends_activation=True) if env and own and self._pushed(env) else frame
 
     def _caught(self, frames: list[ScriptFrame], returns: list[bool], at: int) -> bool:
         """Whether the call from C that this eval is part of catches by itself: then no eval in it needs a loop."""

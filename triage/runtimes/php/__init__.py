@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from functools import cached_property
+from typing import TypeVar
 
 from triage.corefile import CoreFile
 from triage.corefile.elf import PF_X
+from triage.corefile.memory import CoreMemory
+from triage.corefile.protocol import Region
+from triage.corefile.twins import Twins
 from triage.model import HeapCheck, HeapPlace, Hook, Opcache, Role, Runtime, ScriptFrame
 from triage.runtimes.php import facts, ini, modules, variables
 from triage.runtimes.php.builds import Builds, builds_of
@@ -34,17 +38,19 @@ from triage.runtimes.php.inspector import Inspector
 from triage.runtimes.php.moduledata import ModuleData
 from triage.runtimes.php.names import Names, native_names
 from triage.runtimes.php.naming import constant_expression
-from triage.runtimes.php.opcache import SHARED, KnownPlace, opcache, shared_regions
+from triage.runtimes.php.opcache import KnownPlace, caches, opcache, shared_regions
 from triage.runtimes.php.panic import last_words
 from triage.runtimes.php.reader import Reader
 from triage.runtimes.php.records import Process
 from triage.runtimes.php.roots.loop import loop_start
+from triage.runtimes.php.twinnames import TwinNames
 from triage.runtimes.php.unwind import unwinding
 from triage.runtimes.php.vmstack import Page, VmStack
 from triage.runtimes.protocol import Inspection, Reading
 from triage.symbols import Finder
 from triage.symbols.environment import environment
 
+T = TypeVar("T")
 # The second runs one instruction for extensions that bring a loop of their own (pcov, some debuggers).
 LOOPS = frozenset({"execute_ex", "zend_vm_call_opcode_handler"})
 # Where GCC builds keep the running execute_data (a global register variable).
@@ -99,11 +105,11 @@ class PhpProcess:
                 self._runtime(walk, jit),
                 fibers=own,
                 hooks=hooks,
-                callbacks=Callbacks(self._reader, self._php).found(),
+                callbacks=self._recall("callbacks", lambda own: Callbacks(own._reader, own._php).found()),
                 opcache=self._opcache(),
                 heap=self._heap() if heap else None,
-                worker=worker(self._core, at_crash=self._at_crash),
-                environment=variables.environment(environment(self._core, self._finder)),
+                worker=worker(self._core, self._shared, at_crash=self._at_crash),
+                environment=self._recall("environment", PhpProcess._environment),
             ),
             frames=walk.frames,
             depth=walk.depth,
@@ -117,6 +123,36 @@ class PhpProcess:
             last_words=last_words(self._core, self._finder, self._php),
             warnings=tuple(dict.fromkeys((*self._warnings, *walk.warnings, *doubts))),
         )
+
+    def _environment(self) -> dict[str, str]:
+        return variables.environment(environment(self._core, self._finder))
+
+    def _recall(self, question: Hashable, work: Callable[[PhpProcess], T], *, gap: int = 0) -> T:
+        """What `work` finds in this process, or found in a twin whose memory says the same."""
+        answer, warnings = self._finder.kept(Twins).get(
+            self._core, (self._kind, question), lambda core: self._over(core)._with_warnings(work), gap=gap
+        )
+        self._warnings.extend(warnings)
+        return answer
+
+    @cached_property
+    def _kind(self) -> int:
+        """The number of processes alike: the same files at the same addresses, the same extensions."""
+        return self._finder.kept(Twins).kind(self._core.modules, self._php.extensions)
+
+    def _over(self, core: CoreFile) -> PhpProcess:
+        """This process, read through another view of its core."""
+        if core is self._core:
+            return self
+        return PhpProcess(core, self._finder, self._php, script_frames=self._limit, values=self._values)
+
+    def _with_warnings(self, work: Callable[[PhpProcess], T]) -> tuple[T, tuple[str, ...]]:
+        """What `work` finds, and the warnings it adds."""
+        before = len(self._warnings)
+        answer = work(self)
+        added = tuple(self._warnings[before:])
+        del self._warnings[before:]
+        return answer, added
 
     def inspections(self) -> Mapping[str, Inspection]:
         """What a debugger's user may ask of PHP's memory."""
@@ -147,7 +183,7 @@ class PhpProcess:
 
         `at` is the present time in seconds since 1970.
         """
-        return replace(self._configured(), worker=worker(self._core, at_crash=at))
+        return replace(self._configured(), worker=worker(self._core, self._shared, at_crash=at))
 
     def _configured(self) -> Runtime:
         reader, php = self._reader, self._php
@@ -159,7 +195,7 @@ class PhpProcess:
             zts=php.zts,
             script=facts.script(reader, php),
             extensions={extension.name: extension.version for extension in php.extensions},
-            options=self._options(),
+            options=self._recall(("options", php.address("executor_globals")), PhpProcess._options, gap=128),
             extension_files=modules.files(self._core, php),
         )
 
@@ -264,7 +300,7 @@ class PhpProcess:
         return tuple(self._core.notes.threads[0].registers.values())
 
     def _opcache(self) -> Opcache | None:
-        found = opcache(self._core, self._finder.kept(KnownPlace), at_crash=self._at_crash)
+        found = opcache(self._core, self._shared, self._finder.kept(KnownPlace), at_crash=self._at_crash)
         if found is not None and not found.dumped:
             self._warnings.append(
                 "opcache's shared memory is not in the core: names of functions, files and ini directives that lie "
@@ -280,18 +316,25 @@ class PhpProcess:
         return Frameless(functions, handlers) if functions and handlers else None
 
     def _names(self) -> Mapping[int, str]:
-        return Names(self._native_names, {self._loop: "execute_ex"} if self._loop is not None else {})
+        recalled, loop = self._finder.kept(Twins).recalled, self._loop
+        names = TwinNames(recalled, (self._kind, "names"), self._core.memory, self._names_in)
+        return Names(names, {loop: "execute_ex"} if loop is not None else {})
 
-    def _native_names(self) -> Mapping[int, str]:
-        functions, classes = self._executor("function_table"), self._executor("class_table")
+    def _names_in(self, memory: CoreMemory) -> Mapping[int, str]:
+        """The names of built-in functions, by what is in this memory."""
+        reader = Reader(memory, self._php.layout)
+        executor = self._php.address("executor_globals")
 
         def read() -> dict[int, str]:
-            return native_names(self._reader, functions, classes, self._php.extensions)
+            functions, classes = (
+                reader.field(executor, "executor_globals", name) if executor else None
+                for name in ("function_table", "class_table")
+            )
+            return native_names(reader, functions, classes, self._php.extensions)
 
         if self._builds is None:
             return read()
-        process = Process(self._core.memory, self._reader, self._php, self._builds)
-        return self._finder.kept(KnownNames).names(process, read)
+        return self._finder.kept(KnownNames).names(Process(memory, reader, self._php, self._builds), read)
 
     @cached_property
     def _builds(self) -> Builds | None:
@@ -309,7 +352,7 @@ class PhpProcess:
             last_error=facts.last_error(reader, php),
             exception=facts.exception(reader, php),
             jit=bool(jit),
-            mismatched=modules.mismatched(reader, php),
+            mismatched=self._recall("mismatched", lambda own: modules.mismatched(own._reader, own._php)),
         )
 
     @cached_property
@@ -347,8 +390,10 @@ class PhpProcess:
 
     def _jit_ranges(self) -> tuple[tuple[int, int], ...]:
         """The machine code opcache's JIT made: the executable part of its shared memory."""
-        if not shared_regions(self._core):
+        if not caches(self._shared):
             return ()
-        regions = self._core.memory.regions()
-        shared = [r for r in regions if r.path is not None and r.path.startswith(SHARED)]
-        return tuple((region.start, region.end) for region in shared if region.flags & PF_X)
+        return tuple((region.start, region.end) for region in self._shared if region.flags & PF_X)
+
+    @cached_property
+    def _shared(self) -> list[Region]:
+        return shared_regions(self._core)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from operator import itemgetter
 from typing import NamedTuple
 
 from triage.runtimes.php.reader import Reader
@@ -35,7 +36,7 @@ class Calls:
         fields = ("opline", "func", "This", "This.u1", "prev_execute_data")
         offsets = [place("execute_data", field) for field in fields]
         self._this = offsets[2]
-        self._opline, self._func, self._payload, self._more, self._previous = (offset // 8 for offset in offsets)
+        self._chosen = itemgetter(*(offset // 8 for offset in offsets))
         count = max(offsets) // 8 + 1
         self._whole = struct.Struct(f"<{count}Q")
         self._plain = not any(offset % 8 for offset in offsets) and offsets[3] == offsets[2] + 8
@@ -46,17 +47,8 @@ class Calls:
         if raw is None:
             return self._part_by_part(address)
         words = self._whole.unpack(raw)
-        more = words[self._more]
-        return Call(
-            address,
-            words[self._opline],
-            words[self._func],
-            words[self._payload],
-            more & 0xFF,
-            more & _WORD,
-            more >> 32,
-            words[self._previous],
-        )
+        opline, func, this, more, previous = self._chosen(words)
+        return Call._make((address, opline, func, this, more & 0xFF, more & _WORD, more >> 32, previous))
 
     def _part_by_part(self, address: int) -> Call:
         """The same where memory ends within the record."""

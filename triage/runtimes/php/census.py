@@ -50,13 +50,13 @@ class KnownNames:
 
     def names(self, process: Process, read: Callable[[], dict[int, str]]) -> Mapping[int, str]:
         """Names by absolute start address; `read` reads them anew."""
-        functions, classes = process.table("function_table"), process.table("class_table")
-        if functions is None or classes is None:
-            return read()
         for key in [key for key in reversed(self._known) if key[0] == process.builds.key]:
             known = self._known[key]
-            same = _same(process.reader, functions, known.functions, INTERNAL)
-            if same and _same(process.reader, classes, known.classes, INTERNAL_CLASS):
+            functions = process.leading("function_table", len(known.functions), INTERNAL)
+            if functions is None or functions.hashes != known.functions:
+                continue
+            classes = process.leading("class_table", len(known.classes), INTERNAL_CLASS)
+            if classes is not None and classes.hashes == known.classes:
                 self._known.move_to_end(key)
                 return Placed(known, process, functions, classes, lambda: self._learned(process, read))
         return self._learned(process, read)
@@ -103,7 +103,7 @@ class Placed(Mapping[int, str]):
     ) -> None:
         self._known = known
         self._process = process
-        self._tables = functions.payloads[: len(known.functions)], classes.payloads[: len(known.classes)]
+        self._tables = functions.payloads, classes.payloads
         self._anew = anew
 
     def __getitem__(self, address: int) -> str:
@@ -144,15 +144,6 @@ class Placed(Mapping[int, str]):
 
     def __len__(self) -> int:
         return len(self._known.names)
-
-
-def _same(reader: Reader, table: Columns, hashes: list[int], kind: int) -> bool:
-    """Whether exactly these are built in: the first ones of the table, and none behind them."""
-    if table.hashes[: len(hashes)] != hashes:
-        return False
-    wanted = bytes([kind])
-    read = reader.memory.read
-    return not any(read(record, 1) == wanted for record in table.payloads[len(hashes) :])
 
 
 def _built_in(reader: Reader, table: Columns, kind: int) -> list[int]:

@@ -33,12 +33,43 @@ def columns(reader: Reader, table: int) -> Columns | None:
     raw = reader.memory.read(data, used * _BUCKET)
     if raw is None:
         return None
+    return _without_holes(raw)
+
+
+def _without_holes(raw: bytes) -> Columns:
     words = memoryview(raw).cast("Q")
     found = Columns(words[0::4].tolist(), words[2::4].tolist(), words[3::4].tolist())
     kinds = raw[8::_BUCKET]
     if 0 not in kinds:
         return found
     return Columns(*([word for word, kind in zip(column, kinds, strict=True) if kind] for column in found))
+
+
+def leading(memory: CoreMemory, reader: Reader, table: int, count: int, kind: int) -> Columns | None:
+    """The columns of a HashTable's first elements, where exactly so many lead to records that begin with `kind`."""
+    data = reader.field(table, "array", "arData") or 0
+    slots, raw = count, memory.read(data, count * _BUCKET) if data else None
+    while raw is not None and slots <= _MOST and slots - raw[8::_BUCKET].count(0) < count:
+        slots = count + raw[8::_BUCKET].count(0)  # there are holes among them
+        raw = memory.read(data, slots * _BUCKET)
+    used_at = table + reader.layout.offset("array", "nNumUsed")
+    ends = raw is not None and memory.ask(_ends, used_at, data, slots, kind)
+    return _without_holes(raw) if raw is not None and ends else None
+
+
+def _ends(memory: CoreMemory, used_at: int, data: int, slots: int, kind: int) -> bool:
+    """Whether so many slots are in use, and the next one that is leads to a record of another kind."""
+    raw = memory.read(used_at, 4)
+    used = int.from_bytes(raw, "little") if raw is not None else 0
+    if used < slots or used > _MOST:
+        return False
+    for slot in range(slots, used):
+        bucket = memory.read(data + slot * _BUCKET, 9)
+        if bucket is None:
+            return False
+        if bucket[8]:
+            return memory.read(int.from_bytes(bucket[:8], "little"), 1) != bytes([kind])
+    return True
 
 
 def words_of(memory: CoreMemory, records: Sequence[int], distances: Sequence[int]) -> list[list[int]] | None:
@@ -49,6 +80,9 @@ def words_of(memory: CoreMemory, records: Sequence[int], distances: Sequence[int
         if words is None or min(records) < words.start or max(records) + max(distances) + 8 > words.end:
             return None
         view = words.view
+        if memory.notes:
+            for distance in distances:
+                memory.note((record + distance for record in records), 8)
         shifted = (words.start - distance for distance in distances)
         return [[view[(record - start) >> 3] for record in records] for start in shifted]
 
@@ -60,6 +94,8 @@ def rows_of(memory: CoreMemory, records: Sequence[int], count: int) -> list[list
     with memory.words(records[0]) as words:
         if words is None or min(records) < words.start or max(records) + count * 8 > words.end:
             return None
+        if memory.notes:
+            memory.note(records, count * 8)
         view, first = words.view, words.start
         places = [(record - first) >> 3 for record in records]
         return [view[place : place + count].tolist() for place in places]
@@ -72,7 +108,12 @@ def inner_tables(memory: CoreMemory, tables: Sequence[tuple[int, int]]) -> list[
     if data is None:
         return found
     with memory.words(data) as words:
-        return found if words is not None and _add(found, words, tables) else None
+        if words is None or not _add(found, words, tables):
+            return None
+        if memory.notes:
+            for place, used in tables:
+                memory.note([place] if used else [], used * _BUCKET)
+        return found
 
 
 def _add(found: list[int], words: Words, tables: Sequence[tuple[int, int]]) -> bool:
@@ -106,5 +147,7 @@ def texts(memory: CoreMemory, reader: Reader, addresses: Sequence[int]) -> list[
                 end = place + view[(place - 8) >> 3]
                 if end < min(size, place + _SHORT) and not raw[end]:
                     text = str(raw[place:end], "utf-8", "backslashreplace")
+                    if memory.notes:
+                        memory.note([address], end + 1 - (address - start))
             found.append(reader.string(address) if text is None else text)
     return found

@@ -18,6 +18,7 @@ from triage.runtimes.php.ini import Directive, differs
 from triage.runtimes.php.reader import Reader
 
 _MOST = 16
+_VARIANTS = 4  # of one set of directives: opcache puts a handler of its own to one of them, or does not
 _NAME, _ORIGIN, _VALUE, _ORIGINAL = 0, slice(1, 5), 5, 6  # words of a zend_ini_entry; _ORIGIN is four
 
 
@@ -47,7 +48,7 @@ class KnownDefaults:
     """What was learned, by builds and directives; the least recently used is forgotten first."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[object, ...], _Known] = OrderedDict()
+        self._known: OrderedDict[tuple[object, ...], list[_Known]] = OrderedDict()
 
     def changed(self, memory: CoreMemory, reader: Reader, place: int, builds: Builds) -> list[Directive] | None:
         """Of the table at `place` those directives that may differ from their default; `None`: read them anew."""
@@ -76,7 +77,9 @@ class KnownDefaults:
         if table is not None and _whole(table, found):
             spots = builds.spots(table.origins)
             nothing: list[set[str | None]] = [set() for _ in found]
-            self._known[_key(builds, table)] = _Known(table.columns.hashes, table.owners, spots, found, nothing)
+            variants = self._known.setdefault(_key(builds, table), [])
+            variants.insert(0, _Known(table.columns.hashes, table.owners, spots, found, nothing))
+            del variants[_VARIANTS:]
             while len(self._known) > _MOST:
                 self._known.popitem(last=False)
         return found
@@ -87,8 +90,8 @@ class KnownDefaults:
         """The table, what is known that holds for it, and then the values of now."""
         table = _table(memory, reader, place)
         key = _key(builds, table) if table is not None else ()
-        known = self._known.get(key)
-        if table is None or known is None or not _fits(known, table, builds):
+        known = next((one for one in self._known.get(key, ()) if table and _fits(one, table, builds)), None)
+        if table is None or known is None:
             return table, None, []
         addresses = [row[_VALUE] for row in table.rows]
         values = texts(memory, reader, addresses)

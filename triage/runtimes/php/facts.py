@@ -38,17 +38,17 @@ def request(reader: Reader, php: Php) -> Request | None:
     """Method and path of the HTTP request, `None` outside of one."""
     at = php.address("sapi_globals")
     kept = reader.c_string(reader.field(at, "sapi_globals", "request_info.request_method")) if at else None
-    method = kept or (None if at else _server_variable(reader, php, "REQUEST_METHOD"))
+    server = server_table(reader, php)
+    method = kept or (None if at else _text(reader, server, "REQUEST_METHOD"))
     if not method:
         return None
     fallback = reader.c_string(reader.field(at, "sapi_globals", "request_info.request_uri")) if at else None
-    uri = redact.uri(_server_variable(reader, php, "REQUEST_URI") or fallback)
+    uri = redact.uri(_text(reader, server, "REQUEST_URI") or fallback)
     return Request(method=method, uri=uri, variables=variables(reader, php))
 
 
-def _server_variable(reader: Reader, php: Php, name: str) -> str | None:
-    """One entry of $_SERVER."""
-    table = server_table(reader, php)
+def _text(reader: Reader, table: int | None, name: str) -> str | None:
+    """The text of one entry of a table."""
     return reader.text_value(reader.find(table, name)) if table is not None else None
 
 

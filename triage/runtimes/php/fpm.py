@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Sequence
 
 from triage import clock
 from triage.corefile import CoreFile
 from triage.corefile.elf import PF_W
+from triage.corefile.protocol import Region
 from triage.model import Worker
-from triage.runtimes.php.opcache import SHARED
 
 _TITLE = re.compile(r"^php-fpm: pool (\S+)")
 _STAGES = {
@@ -27,13 +28,16 @@ _REQUESTS, _STAGE, _ACCEPTED = 8, 16, 56  # behind the process's number; `_START
 _START, _USED = 8, 16
 
 
-def worker(core: CoreFile, *, at_crash: float) -> Worker | None:
-    """This php-fpm worker, `None` for any other process. `at_crash` in seconds since 1970."""
+def worker(core: CoreFile, shared: Sequence[Region], *, at_crash: float) -> Worker | None:
+    """This php-fpm worker, `None` for any other process.
+
+    `shared` are its regions of shared memory, `at_crash` is in seconds since 1970.
+    """
     title = _TITLE.match(" ".join(core.arguments))
     if title is None:
         return None
     process = core.notes.process
-    record = _record(core, process.pid, at_crash) if process is not None else None
+    record = _record(core, shared, process.pid, at_crash) if process is not None else None
     if record is None:
         return Worker(pool=title[1])
     started, requests, stage, accepted = record
@@ -46,11 +50,10 @@ def worker(core: CoreFile, *, at_crash: float) -> Worker | None:
     )
 
 
-def _record(core: CoreFile, pid: int, at_crash: float) -> tuple[int, int, int, int] | None:
+def _record(core: CoreFile, shared: Sequence[Region], pid: int, at_crash: float) -> tuple[int, int, int, int] | None:
     """`(begun, requests taken, stage, last request taken)` of the worker's record."""
-    for region in core.memory.regions():
-        small = region.flags & PF_W and region.end - region.start < _MOST
-        if not small or region.path is None or not region.path.startswith(SHARED):
+    for region in shared:
+        if not region.flags & PF_W or region.end - region.start >= _MOST:
             continue
         data = core.memory.dumped(region.start, region.end - region.start) or b""
         at = data.find(struct.pack("<I", pid))

@@ -93,6 +93,8 @@ class StackReader:
         self._size, self._slot = reader.layout.size("execute_data"), reader.layout.size("zval")
         self._calls = Calls(reader)
         self._alike: dict[tuple[object, ...], dict[str, Any]] = {}
+        self._bared: dict[tuple[int | None, ...], ScriptFrame] = {}
+        self._doubts: dict[tuple[int | None, ...], str | None] = {}
         self._handling: dict[int, bool] = {}
         self._compiled: dict[int, bool] = {}
         self._delegated: set[int] = set()
@@ -117,9 +119,11 @@ class StackReader:
                 frames[-1] = with_note(frames[-1], f"start of fiber #{self._fibers[call.address]}")
             frame = self._frame(call)
             if frame is not None:
-                if inner is not None:
-                    frames[-1] = self._questioned(frames[-1], inner, frame, call)
-                frames.extend((*self._without_frame(frame), frame))
+                if inner is not None and not (frames[-1].ends_activation or frame.role is Role.INTERNAL):
+                    frames[-1] = self._questioned(frames[-1], inner, call)
+                if self._frameless is not None:
+                    frames.extend(self._without_frame(frame, self._frameless))
+                frames.append(frame)
                 inner = call
         if self._constant is not None and until is None:
             frames.insert(evaluating(frames), self._constant)
@@ -159,12 +163,13 @@ class StackReader:
                 self.warnings.append(f"the PHP stack's frame {address:#x} is cut off; the outer ones are lost")
             address = call.previous
 
-    def _questioned(self, inner: ScriptFrame, inner_call: Call, caller: ScriptFrame, call: Call) -> ScriptFrame:
-        """`inner`, with a note when its caller's code says that it calls another function."""
-        if caller.role is Role.INTERNAL or inner.ends_activation:
-            return inner
-        outside, inside = self._functions.at(call.func or 0), self._functions.at(inner_call.func or 0)
-        doubt = self._sites.doubt(outside, self._opline(call, outside), inside)
+    def _questioned(self, inner: ScriptFrame, inner_call: Call, call: Call) -> ScriptFrame:
+        """`inner`, with a note when the code of its caller, `call`, says that it calls another function."""
+        key = call.func, call.opline, inner_call.func, self._registers.get(call.address)
+        if key not in self._doubts:
+            outside, inside = self._functions.at(call.func or 0), self._functions.at(inner_call.func or 0)
+            self._doubts[key] = self._sites.doubt(outside, self._opline(call, outside), inside)
+        doubt = self._doubts[key]
         return with_note(inner, doubt) if doubt else inner
 
     def _refused(self, inner: int | None, call: Call) -> str | None:
@@ -207,6 +212,18 @@ class StackReader:
 
     def _frame(self, call: Call) -> ScriptFrame | None:
         """The frame; what calls of one function at one place have in common is found once."""
+        if not self._bare or call.address in self._registers or call.address in self._delegated:
+            return self._found(call)
+        key = call.func, call.opline, call.flags, call.this if call.kind == self._is_object else None
+        known = self._bared.get(key)
+        if known is not None:
+            return known.again(call.address)
+        found = self._found(call)
+        if found is not None and found.function not in _STAND_INS:
+            self._bared[key] = found
+        return found
+
+    def _found(self, call: Call) -> ScriptFrame | None:
         if not call.func:
             return None  # a dummy frame PHP pushes around callbacks; it is no call of the script
         function = self._functions.at(call.func)
@@ -250,10 +267,10 @@ class StackReader:
             "call": call_of(function, this),
         }
 
-    def _without_frame(self, caller: ScriptFrame) -> Iterator[ScriptFrame]:
+    def _without_frame(self, caller: ScriptFrame, table: Frameless) -> Iterator[ScriptFrame]:
         """The built-in function that `caller` runs right now without a frame, if it does."""
-        table, reader = self._frameless, self._reader
-        if table is None or caller.role is Role.INTERNAL:
+        reader = self._reader
+        if caller.role is Role.INTERNAL:
             return
         opline = reader.field(caller.address, "execute_data", "opline")
         operands = self._icalls.get(reader.field(opline, "op", "opcode") or 0) if opline else None

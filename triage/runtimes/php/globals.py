@@ -13,6 +13,7 @@ from functools import partial
 
 from triage.corefile import CoreFile
 from triage.corefile.modules import MappedModule
+from triage.corefile.twins import Twins
 from triage.runtimes.php.layout import Layout, known_versions, layout_for
 from triage.runtimes.php.measured import refine
 from triage.runtimes.php.reader import Reader
@@ -205,9 +206,9 @@ class _Search:
         bootstrap = layout_for(_ANY, zts=False)
         if bootstrap is None:
             raise LookupError(f"the layout table lacks {_ANY}")
-        reader = Reader(self._core.memory, bootstrap)
-        texts = partial(self._finder.kept(KnownTexts).text, self._core, reader)
-        extensions = read_extensions(reader, self._addresses["module_registry"], texts)
+        twins, registry_at = self._finder.kept(Twins), self._addresses["module_registry"]
+        question = twins.kind(self._core.modules), "extensions", registry_at
+        extensions = twins.get(self._core, question, lambda core: self._extensions(core, bootstrap, registry_at))
         engine = next((e for e in extensions if e.name.lower() in ("core", "standard") and e.version), None)
         if engine is None or engine.version is None:
             return f"PHP's own state was not read: the module list in {self._module.path} is unreadable or damaged"
@@ -218,7 +219,12 @@ class _Search:
                 f"known are {', '.join(known_versions())}"
             )
         threads = self._named_threads(layout) if engine.zts else {}
-        return self._php(engine.version, engine.zts, engine.debug, layout, tuple(extensions), threads, None)
+        return self._php(engine.version, engine.zts, engine.debug, layout, extensions, threads, None)
+
+    def _extensions(self, core: CoreFile, layout: Layout, registry_at: int) -> tuple[Extension, ...]:
+        reader = Reader(core.memory, layout)
+        texts = partial(self._finder.kept(KnownTexts).text, core, reader)
+        return tuple(read_extensions(reader, registry_at, texts))
 
     def _named_threads(self, layout: Layout) -> dict[int, dict[str, int]]:
         """Each thread's globals by the distances that a thread-safe build keeps in variables (7.4 and newer)."""

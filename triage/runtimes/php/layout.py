@@ -18,12 +18,15 @@ _MEASURED = "x86_64"
 
 
 class Layout:
-    """The offsets of one PHP version and threading mode; all figures in bytes."""
+    """The offsets of one PHP version and threading mode; all figures in bytes.
+
+    `fields` are the places of all fields, `(offset, size)` by `(structure, field)`.
+    """
 
     def __init__(self, key: str, table: Mapping[str, Any]) -> None:
         self.key = key
         self._table = table
-        self._fields: dict[tuple[str, str], tuple[int, int]] = {
+        self.fields: Mapping[tuple[str, str], tuple[int, int]] = {
             (struct, name): (place[0], place[1])
             for struct, entry in table["structs"].items()
             for name, place in entry["fields"].items()
@@ -39,15 +42,15 @@ class Layout:
 
     def place(self, struct: str, name: str) -> tuple[int, int]:
         """`(offset, size)` of a field; KeyError when this version has no such field."""
-        return self._fields[struct, name]
+        return self.fields[struct, name]
 
     def offset(self, struct: str, name: str) -> int:
         """Offset of a field."""
-        return self._fields[struct, name][0]
+        return self.fields[struct, name][0]
 
     def has(self, struct: str, name: str) -> bool:
         """Whether this version has the field."""
-        return (struct, name) in self._fields
+        return (struct, name) in self.fields
 
     def size(self, struct: str) -> int:
         """Size of a structure."""

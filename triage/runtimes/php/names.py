@@ -7,8 +7,7 @@ extension's life-cycle pointers hold the addresses. 2,000 names in a few dozen m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
 
 from triage.runtimes.php.globals import Extension
 from triage.runtimes.php.reader import Reader
@@ -25,15 +24,11 @@ LIFE_CYCLE = {
 
 
 class Names(Mapping[int, str]):
-    """Names by absolute start address, read when the first is asked for; `others` are for what has none then."""
+    """Names by absolute start address; `others` are for what has none in `found`."""
 
-    def __init__(self, read: Callable[[], Mapping[int, str]], others: Mapping[int, str]) -> None:
-        self._read = read
+    def __init__(self, found: Mapping[int, str], others: Mapping[int, str]) -> None:
+        self._found = found
         self._others = others
-
-    @cached_property
-    def _found(self) -> Mapping[int, str]:
-        return self._read()
 
     def __getitem__(self, address: int) -> str:
         found = self._found.get(address)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from itertools import zip_longest
 
 from triage.model import Role, ScriptFrame
 from triage.runtimes.php.functions import Function
@@ -21,18 +19,19 @@ _ASKS_FOR_CONSTANTS = {
 
 def name_files(frames: list[ScriptFrame], statement_of: Callable[[ScriptFrame], str | None]) -> list[ScriptFrame]:
     """Give code without a function name the name debug_backtrace() would give it."""
-    named: list[ScriptFrame] = []
-    for frame, caller in zip_longest(frames, frames[1:]):
+    named = list(frames)
+    for at, frame in enumerate(frames):
+        if frame.role is not Role.EVAL and frame.role is not Role.MAIN:
+            continue
+        caller = frames[at + 1] if at + 1 < len(frames) else None
         if frame.role is Role.EVAL and caller is not None:
-            named.append(replace(frame, function="eval"))
+            named[at] = frame._replace(function="eval")
         elif frame.role is Role.EVAL:  # `php -r`: nothing called eval, this is the script
-            named.append(replace(frame, function="{main}", role=Role.MAIN))
-        elif frame.role is Role.MAIN:
+            named[at] = frame._replace(function="{main}", role=Role.MAIN)
+        else:
             statement = statement_of(caller) if caller is not None else None
             role = Role.INCLUDE if statement else Role.MAIN
-            named.append(replace(frame, function=statement or "{main}", role=role))
-        else:
-            named.append(frame)
+            named[at] = frame._replace(function=statement or "{main}", role=role)
     return named
 
 
@@ -64,4 +63,4 @@ def call_of(function: Function, this: str | None) -> str | None:
 
 def with_note(frame: ScriptFrame, note: str) -> ScriptFrame:
     """The frame with one more note."""
-    return replace(frame, note=f"{frame.note}, {note}" if frame.note else note)
+    return frame._replace(note=f"{frame.note}, {note}" if frame.note else note)

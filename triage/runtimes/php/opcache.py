@@ -8,8 +8,7 @@ Source of the order of fields: php-src, ext/opcache/ZendAccelerator.h (7.0 to 8.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Iterator, Sequence
 
 from triage import clock
 from triage.corefile import CoreFile
@@ -35,17 +34,25 @@ class KnownPlace:
         self.offset = 0
 
 
-def opcache(core: CoreFile, known: KnownPlace, *, at_crash: float) -> Opcache | None:
-    """The code cache of this process, `None` when it has none. `at_crash` in seconds since 1970."""
-    found = max(shared_regions(core), key=lambda region: region.end - region.start, default=None)
+def opcache(core: CoreFile, shared: Sequence[Region], known: KnownPlace, *, at_crash: float) -> Opcache | None:
+    """The code cache of this process, `None` when it has none.
+
+    `shared` are its regions of shared memory, `at_crash` is in seconds since 1970.
+    """
+    regions = caches(shared)
+    found = max(regions, key=lambda region: region.end - region.start, default=None)
     if found is None:
         return None
-    size = sum(r.end - r.start for r in shared_regions(core) if r.path == found.path)
+    size = sum(r.end - r.start for r in regions if r.path == found.path)
+    there = core.memory.dumped(found.start + known.offset, _SPAN) or b""
+    if _is_sized(there, 0) and _is_table(there, 0, found):
+        record = _read(there, 0, size, at_crash)
+        if record is not None:
+            return record
     raw = core.memory.dumped(found.start, min(found.end - found.start, _SEARCHED))
     if not raw:
         return Opcache(shared=size, dumped=False)
-    first = [known.offset] if _is_sized(raw, known.offset) and _is_table(raw, known.offset, found) else []
-    for at in chain(first, _candidates(raw, found)):
+    for at in _candidates(raw, found):
         record = _read(raw, at, size, at_crash)
         if record is not None:
             known.offset = at
@@ -54,17 +61,15 @@ def opcache(core: CoreFile, known: KnownPlace, *, at_crash: float) -> Opcache | 
 
 
 def shared_regions(core: CoreFile) -> list[Region]:
-    """Shared memory of more than a page that belongs to no file: opcache's, when opcache is on."""
+    """Shared memory that belongs to no file: opcache's, when opcache is on, and php-fpm's scoreboard."""
     starts = [mapping.start for mapping in core.notes.files if mapping.path.startswith(SHARED)]
     found = dict.fromkeys(region for region in map(core.memory.region_at, sorted(starts)) if region is not None)
-    return [
-        region
-        for region in found
-        if region.path is not None
-        and region.path.startswith(SHARED)
-        and region.flags & PF_W
-        and region.end - region.start >= _SEARCHED
-    ]
+    return [region for region in found if region.path is not None and region.path.startswith(SHARED)]
+
+
+def caches(shared: Sequence[Region]) -> list[Region]:
+    """Those that are large enough to be opcache's."""
+    return [region for region in shared if region.flags & PF_W and region.end - region.start >= _SEARCHED]
 
 
 def _candidates(raw: bytes, region: Region) -> Iterator[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from triage.corefile.protocol import Memory, c_string
@@ -17,10 +18,10 @@ from triage.text import from_bytes
 MAX_STRING = 1 << 20
 _SHORT = 40
 MAX_ELEMENTS = 1 << 20
-_PACK = {1: "<B", 2: "<H", 4: "<I", 8: "<Q"}
 _PACKED_ZVALS_SINCE = 80200
 
 
+@lru_cache(maxsize=8192)
 def _hash(raw: bytes) -> int:
     """PHP's hash of a string (Bernstein's, times 33), with the top bit set so that it is never 0."""
     value = 5381
@@ -50,20 +51,20 @@ class Reader:
     def __init__(self, memory: Memory, layout: Layout) -> None:
         self.memory = memory
         self.layout = layout
+        self._places = layout.fields
         self._strings: dict[tuple[int, int], str | None] = {}
         self._proven: set[int] = set()
 
     def number(self, address: int, size: int = 8) -> int | None:
         """An unsigned little-endian integer."""
         raw = self.memory.read(address, size)
-        return struct.unpack(_PACK[size], raw)[0] if raw is not None else None
+        return int.from_bytes(raw, "little") if raw is not None else None
 
     def field(self, address: int, name: str, field: str) -> int | None:
         """A field of the structure `name` at `address`; `None` also when this version lacks it."""
-        if not self.layout.has(name, field):
-            return None
-        offset, size = self.layout.place(name, field)
-        return self.number(address + offset, size)
+        place = self._places.get((name, field))
+        raw = self.memory.read(address + place[0], place[1]) if place is not None else None
+        return int.from_bytes(raw, "little") if raw is not None else None
 
     def pointer(self, address: int, name: str, field: str) -> int | None:
         """A pointer field, `None` when NULL, misaligned or pointing to unmapped memory."""

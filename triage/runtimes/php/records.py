@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from triage.corefile.memory import CoreMemory
 from triage.runtimes.php.builds import Builds
-from triage.runtimes.php.columns import Columns, columns, inner_tables, words_of
+from triage.runtimes.php.columns import Columns, columns, inner_tables, leading, words_of
 from triage.runtimes.php.globals import Php
 from triage.runtimes.php.names import LIFE_CYCLE
 from triage.runtimes.php.reader import Reader
@@ -27,6 +27,12 @@ class Process(NamedTuple):
         executor = self.php.address("executor_globals") or 0
         place = self.reader.field(executor, "executor_globals", name)
         return columns(self.reader, place) if place else None
+
+    def leading(self, name: str, count: int, kind: int) -> Columns | None:
+        """The first columns of EG(`name`), where exactly so many lead to records of that kind."""
+        executor = self.php.address("executor_globals") or 0
+        place = self.reader.field(executor, "executor_globals", name)
+        return leading(self.memory, self.reader, place, count, kind) if place else None
 
 
 class Code(NamedTuple):

@@ -45,10 +45,13 @@ def _described(reader: Reader, array: str, table: int) -> Iterator[tuple[str, st
     for at, element in enumerate(reader.elements(table)):
         if at >= _MOST:
             return
-        key = redact.text(element.key) if element.key is not None else str(at)
+        key = _key(element.key) if element.key is not None else str(at)
         text = reader.text_value(element.value)
         harmless = text is not None and array == "_SERVER" and redact.is_harmless(key)
         yield f"{array}[{key}]", redact.text(text or "") if harmless else values.type(element.value)
+
+
+_key = lru_cache(maxsize=4096)(redact.text)
 
 
 def environment(found: Mapping[str, str]) -> dict[str, str]:

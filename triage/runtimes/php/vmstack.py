@@ -33,6 +33,7 @@ class VmStack:
         self.pages = tuple(self._walk(executor)) if executor else ()
         self._order = sorted(range(len(self.pages)), key=lambda at: self.pages[at].start)
         self._starts = [self.pages[at].start for at in self._order]
+        self._lately = Page(0, 0, 0)
 
     def _walk(self, executor: int) -> list[Page]:
         field = self._reader.field
@@ -62,6 +63,9 @@ class VmStack:
         """
         if not self.pages or generator:
             return None
+        page = self._lately
+        if inner is not None and page.start < outer < inner < page.end and outer + size <= min(inner, page.top):
+            return None  # right below the inner one, as nearly all are
         at = self._index(outer)
         if at is None:
             return None if self._foreign else "is not on PHP's stack"
@@ -72,6 +76,7 @@ class VmStack:
             return None
         if at < before or (at == before and outer + size > inner):
             return "lies in the middle of another call"
+        self._lately = self.pages[at]
         return None
 
     def _index(self, address: int) -> int | None:

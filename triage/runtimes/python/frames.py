@@ -9,7 +9,7 @@ functions itself, and `is_entry` (3.11) or a stand-in frame (3.12 and newer) mar
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from triage.model import Role, ScriptFrame
 from triage.runtimes.python.datastack import DataStack
@@ -73,13 +73,13 @@ class StackReader:
         frames: list[ScriptFrame] = []
         for place in self._chain(thread, limit):
             if place.shim:
-                frames[-1:] = [replace(frame, ends_activation=True) for frame in frames[-1:]]
+                frames[-1:] = [frame._replace(ends_activation=True) for frame in frames[-1:]]
             else:
                 frames.append(self._frame(place))
         if frames:
             outermost = frames[-1]
             role = Role.MAIN if outermost.function == _MODULE else outermost.role
-            frames[-1] = replace(outermost, ends_activation=True, role=role)
+            frames[-1] = outermost._replace(ends_activation=True, role=role)
         return Walk(tuple(frames), tuple(self._warnings))
 
     def _innermost(self, thread: int) -> int | None:

@@ -7,7 +7,7 @@ stands, as Ruby tells it. `VM_FRAME_FLAG_FINISH` marks the frame with which a na
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from triage.model import Role, ScriptFrame
 from triage.runtimes.ruby.lines import line_at
@@ -45,7 +45,7 @@ class StackReader:
             if frame is not None:
                 frames.append(frame)
         if frames:
-            frames[-1] = replace(frames[-1], ends_activation=True)
+            frames[-1] = frames[-1]._replace(ends_activation=True)
         elif values.field(context, "context", "frame") is None:
             warnings.append("the Ruby stack is not readable")
         return Walk(tuple(self._placed(frames)), tuple(warnings))
@@ -117,7 +117,7 @@ class StackReader:
         for at, frame in enumerate(frames):
             if frame.role is Role.INTERNAL:
                 caller = next((outer for outer in frames[at:] if outer.role is not Role.INTERNAL), None)
-                yield replace(frame, file=caller.file, line=caller.line) if caller else frame
+                yield frame._replace(file=caller.file, line=caller.line) if caller else frame
             else:
                 yield frame
 

@@ -27,18 +27,21 @@ class Run:
 class Chunk:
     """One chunk. `runs` are small runs by the number of each of their pages, `large` counts pages in use.
 
-    `data` are its bytes, `None` where the heap is too large to keep them.
+    `used` is the number of pages up to the last one in use.
     """
 
     address: int
-    data: bytes | None
     runs: dict[int, Run]
     large: int
     broken: str | None
+    used: int
 
 
 class Chunks:
-    """All chunks of a heap by address. `trouble` says where the ring of chunks is broken."""
+    """All chunks of a heap by address. `trouble` says where the ring of chunks is broken.
+
+    `data` are the bytes of their used pages, of the first few chunks only.
+    """
 
     def __init__(self, memory: Memory, shape: Shape) -> None:
         self._memory = memory
@@ -46,12 +49,19 @@ class Chunks:
         self.trouble: tuple[int, str] | None = None
         self.missing = False
         self.by_address: dict[int, Chunk] = {}
+        self.data: dict[int, bytes] = {}
         for address in self._ring():
-            data = memory.read(address, CHUNK)
-            if data is None:
+            head = memory.read(address, PAGE)
+            if head is None or memory.read(address + CHUNK - 1, 1) is None:
                 self.missing = True
                 return
-            self.by_address[address] = _chunk(address, data, shape, keep=len(self.by_address) < _KEPT)
+            chunk = self.by_address[address] = _chunk(address, head, shape)
+            if len(self.by_address) <= _KEPT:
+                data = memory.read(address, chunk.used * PAGE)
+                if data is None:
+                    self.missing = True
+                    return
+                self.data[address] = data
 
     def _ring(self) -> Iterator[int]:
         address, before = self._shape.main, None
@@ -75,6 +85,11 @@ class Chunks:
                 return
             address, before = following, address
 
+    @property
+    def most(self) -> int:
+        """More small blocks than there can be."""
+        return len(self.by_address) * CHUNK // BINS[0].size
+
     def run(self, address: int) -> Run | None:
         """The run of small blocks that holds `address`."""
         chunk = self.by_address.get(address & ~(CHUNK - 1))
@@ -92,12 +107,12 @@ class Chunks:
 
     def read(self, address: int, size: int) -> bytes:
         """Bytes of a chunk; fewer where it ends."""
-        chunk = self.by_address.get(address & ~(CHUNK - 1))
-        if chunk is None:
+        base, at = address & ~(CHUNK - 1), address % CHUNK
+        if base not in self.by_address:
             return b""
-        at = address % CHUNK
-        if chunk.data is not None:
-            return chunk.data[at : at + size]
+        data = self.data.get(base, b"")
+        if at + size <= len(data):
+            return data[at : at + size]
         return self._memory.read(address, min(size, CHUNK - at)) or b""
 
     def word(self, address: int) -> int:
@@ -105,7 +120,8 @@ class Chunks:
         return int.from_bytes(self.read(address, 8), "little")
 
 
-def _chunk(address: int, data: bytes, shape: Shape, *, keep: bool) -> Chunk:
+def _chunk(address: int, data: bytes, shape: Shape) -> Chunk:
+    """What the first page of a chunk says of all of them."""
     bitmap = int.from_bytes(data[shape.bitmap : shape.bitmap + PAGES // 8], "little")
     entries = struct.unpack_from(f"<{PAGES}I", data, shape.map)
     (free,) = struct.unpack_from("<I", data, 24)
@@ -131,7 +147,7 @@ def _chunk(address: int, data: bytes, shape: Shape, *, keep: bool) -> Chunk:
         else:
             large += length
         page += length
-    return Chunk(address, data if keep else None, runs, large, broken)
+    return Chunk(address, runs, large, broken, used=PAGES if broken else max(1, bitmap.bit_length()))
 
 
 def _length(entries: tuple[int, ...], page: int) -> int | None:

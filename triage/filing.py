@@ -1,0 +1,123 @@
+"""What is kept of an outcome, made where the core was read.
+
+Whoever stores it need not look into the crash again, and need not be sent it: a crash is a thousand
+objects, of which a store and a line of output want twenty texts.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from triage.cluster.incident import incident_of
+from triage.cluster.profile import dump, profile_of
+from triage.model import Crash, Failure, Outcome, Runtime, Signature, Status
+from triage.query import Fact, facts_of
+from triage.wire import crash_to_json
+
+_INDEXED_LENGTH = 200  # PostgreSQL refuses long values in an index, and a core's text may be any length
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FiledCrash:
+    """A crash as a store keeps it; names that a Crash has mean the same, `signal` and `runtime` are labels.
+
+    `record` is its JSON before and after the name of the cluster, in ASCII. `profile`, `facts` and
+    `incident` are what groups it, finds it and links it; without a signature there are none.
+    """
+
+    id: str
+    core: str
+    status: Status
+    time: datetime | None
+    host: str | None
+    pid: int | None
+    executable: str | None
+    signal: str | None
+    runtime: str | None
+    script: str | None
+    signature: Signature | None
+    record: tuple[str, str]
+    profile: str = ""
+    facts: str = "[]"
+    incident: str | None = None
+    cluster: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The whole record, as `json.dumps(crash_to_json(…), separators=(",", ":"))` gives it."""
+        before, after = self.record
+        return f"{before}{json.dumps(self.cluster)}{after}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filed:
+    """What became of one input: `triage.model.Outcome`, ready to be stored."""
+
+    core: str
+    status: Status
+    crash: FiledCrash | None = None
+    failure: Failure | None = None
+
+    def within(self, cluster: str | None) -> Filed:
+        """The same, its crash in that cluster."""
+        return self if self.crash is None else replace(self, crash=replace(self.crash, cluster=cluster))
+
+    @property
+    def text(self) -> str:
+        """One line of `batch --json`; see `triage.wire.outcome_to_json`."""
+        error = None if self.failure is None else {"code": self.failure.code, "message": self.failure.message}
+        head = json.dumps({"core": self.core, "status": self.status.value})
+        return f'{head[:-1]}, "crash": {self.crash.text if self.crash else "null"}, "error": {json.dumps(error)}}}'
+
+
+def filed(outcome: Outcome) -> Filed:
+    """All that a store keeps of an outcome but for the cluster."""
+    crash = outcome.crash
+    return Filed(
+        core=outcome.core,
+        status=outcome.status,
+        crash=None if crash is None else _crash(crash),
+        failure=outcome.failure,
+    )
+
+
+def facts_in(text: str) -> set[Fact]:
+    """The facts of `FiledCrash.facts`."""
+    return {(key, value) for key, value in json.loads(text)}
+
+
+def _crash(crash: Crash) -> FiledCrash:
+    runtime, signed = crash.runtime, crash.signature is not None
+    return FiledCrash(
+        id=crash.id,
+        core=crash.core,
+        status=crash.status,
+        time=crash.time,
+        host=None if crash.host is None else crash.host[:_INDEXED_LENGTH],
+        pid=crash.pid,
+        executable=crash.executable,
+        signal=crash.signal.name if crash.signal else None,
+        runtime=_label(runtime) if runtime else None,
+        script=runtime.script if runtime else None,
+        signature=crash.signature,
+        record=_record(crash),
+        profile=dump(profile_of(crash)) if signed else "",
+        facts=json.dumps(sorted(facts_of(crash)), separators=(",", ":")) if signed else "[]",
+        incident=incident_of(crash) if signed else None,
+        cluster=crash.cluster,
+    )
+
+
+def _record(crash: Crash) -> tuple[str, str]:
+    found = list(crash_to_json(crash).items())
+    at = next(at for at, (name, _) in enumerate(found) if name == "cluster")
+    before = json.dumps(dict(found[:at]), separators=(",", ":"))
+    after = json.dumps(dict(found[at + 1 :]), separators=(",", ":"))
+    return f'{before[:-1]},"cluster":', f",{after[1:]}"
+
+
+def _label(runtime: Runtime) -> str:
+    label = f"{runtime.name} {runtime.version}" if runtime.version else runtime.name
+    return label[:_INDEXED_LENGTH]
