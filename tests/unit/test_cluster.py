@@ -127,7 +127,7 @@ def test_a_whole_signature() -> None:
     frames = [native("__memcpy_avx_unaligned_erms", LIBC), native("redis_read.constprop.0", EXT), native(None, EXT),
               php("get", "Redis"), php("total", "Shop\\Cart"), php("{main}"), *ENTRY]  # fmt: skip
     assert sign("c1", SEGV, thread(*frames), BUILDS) == Signature(
-        key="v2:SIGSEGV:libc.so!memcpy|redis.so!redis_read|php:Redis::get",
+        key="v3:SIGSEGV:libc.so!memcpy|redis.so!redis_read|php:Redis::get",
         title="memcpy ◂ Redis::get()",
         steps=(
             "kept __memcpy_avx_unaligned_erms: does what it is told: its caller counts as well",
@@ -135,7 +135,7 @@ def test_a_whole_signature() -> None:
             "left out unnamed frame: it has no name, so it cannot make two crashes equal",
             *(f"left out {frame.function}: machinery that is on every stack" for frame in ENTRY),
         ),
-        aliases=("v2:SIGSEGV:at|bbbbbbbbbbbb+1000|cccccccccccc+1000|cccccccccccc+1000",),
+        aliases=("v3:SIGSEGV:at|bbbbbbbbbbbb+1000|cccccccccccc+1000|cccccccccccc+1000",),
     )
 
 
@@ -144,7 +144,7 @@ def test_machinery_and_the_way_of_ending_are_left_out() -> None:
              native("__libc_message", LIBC), native("malloc_printerr", LIBC)]  # fmt: skip
     frames = [*abort, native("_int_free", LIBC), native("zend_call_function"), php("f"), *ENTRY]
     found = sign("c1", Signal(number=6, name="SIGABRT"), thread(*frames), BUILDS)
-    assert (found.key, found.title) == ("v2:SIGABRT:allocator|php:f", "_int_free ◂ f()")
+    assert (found.key, found.title) == ("v3:SIGABRT:allocator|php:f", "_int_free ◂ f()")
     assert found.markers == ("heap:_int_free",)
     assert found.steps == (
         *(f"left out {frame.function}: the way a program ends itself, not the reason" for frame in abort),
@@ -158,12 +158,12 @@ def test_the_cxx_way_of_ending_is_left_out_as_gdb_names_it() -> None:
     frames = [native("abort", LIBC), native("__gnu_cxx::__verbose_terminate_handler()", "/usr/lib/libstdc++.so.6"),
               native("__cxxabiv2::__terminate(void (*)())", "/usr/lib/libstdc++.so.6"),
               native("std::terminate()", "/usr/lib/libstdc++.so.6"), native("parse", EXT)]  # fmt: skip
-    assert key(*frames) == "v2:SIGSEGV:redis.so!parse"
+    assert key(*frames) == "v3:SIGSEGV:redis.so!parse"
 
 
 def test_at_most_five_native_frames_and_the_innermost_script_frame() -> None:
     frames = [native(f"f{at}") for at in range(8)]
-    expected = "v2:SIGSEGV:php!f0|php!f1|php!f2|php!f3|php!f4|php:inner"
+    expected = "v3:SIGSEGV:php!f0|php!f1|php!f2|php!f3|php!f4|php:inner"
     assert key(*frames, php("inner"), native("never"), php("outer")) == expected
 
 
@@ -171,10 +171,10 @@ def test_file_code_is_told_apart_by_its_file() -> None:
     def file(name: str, path: str) -> str:
         return key(php(name, file=path), *ENTRY)
 
-    assert file("{main}", "/srv/a/index.php") == "v2:SIGSEGV:php:{main}@index.php"
-    assert file("{main}", "/elsewhere/index.php") == "v2:SIGSEGV:php:{main}@index.php"
-    assert file("include", "/srv/b.php") == "v2:SIGSEGV:php:include@b.php"
-    assert key(php("f", file="/srv/a.php")) == key(php("f", file="/srv/b.php")) == "v2:SIGSEGV:php:f"
+    assert file("{main}", "/srv/a/index.php") == "v3:SIGSEGV:php:{main}@index.php"
+    assert file("{main}", "/elsewhere/index.php") == "v3:SIGSEGV:php:{main}@index.php"
+    assert file("include", "/srv/b.php") == "v3:SIGSEGV:php:include@b.php"
+    assert key(php("f", file="/srv/a.php")) == key(php("f", file="/srv/b.php")) == "v3:SIGSEGV:php:f"
     assert sign("c", SEGV, thread(php("{main}", file="/srv/a.php")), {}).title == "SIGSEGV in {main} in a.php"
 
 
@@ -203,11 +203,11 @@ def test_addresses_ids_and_versions_of_libraries_do_not_count() -> None:
 
 def test_generated_names_count_within_one_build_only() -> None:
     frames = [native("sub_1a2b", EXT), php("f")]
-    assert key(*frames) == "v2:SIGSEGV:redis.so!sub_1a2b@cccccccccccc|php:f"
+    assert key(*frames) == "v3:SIGSEGV:redis.so!sub_1a2b@cccccccccccc|php:f"
     other = sign("c1", SEGV, thread(*frames), {EXT: "dd" * 20})
-    assert (other.key, other.title) == ("v2:SIGSEGV:redis.so!sub_1a2b@dddddddddddd|php:f", "redis.so!sub_1a2b ◂ f()")
+    assert (other.key, other.title) == ("v3:SIGSEGV:redis.so!sub_1a2b@dddddddddddd|php:f", "redis.so!sub_1a2b ◂ f()")
     assert key(native("sub_1a2c", EXT), php("f")) != key(*frames)
-    assert key(native("sub_name", EXT)) == "v2:SIGSEGV:redis.so!sub_name"
+    assert key(native("sub_name", EXT)) == "v3:SIGSEGV:redis.so!sub_name"
 
 
 def test_generated_names_without_a_build_id_are_never_equal() -> None:
@@ -229,14 +229,14 @@ NAMELESS: list[tuple[Frame, ...]] = [
 @pytest.mark.parametrize("frames", NAMELESS, ids=range(len(NAMELESS)))
 def test_what_nobody_can_name_is_never_equal(frames: tuple[Frame, ...]) -> None:
     one, two = (sign(crash, SEGV, thread(*frames), BUILDS) for crash in ("c1", "c2"))
-    assert (one.key, two.key) == ("v2:SIGSEGV:unknown:c1", "v2:SIGSEGV:unknown:c2")
+    assert (one.key, two.key) == ("v3:SIGSEGV:unknown:c1", "v3:SIGSEGV:unknown:c2")
     assert one.title == "SIGSEGV at an unknown place"
     assert one.steps[-1] == "no frame has a name: the key is this crash's own"
 
 
 def test_without_a_thread_or_a_signal() -> None:
     assert sign("c1", None, None, {}) == Signature(
-        key="v2:no signal:unknown:c1",
+        key="v3:no signal:unknown:c1",
         title="no signal at an unknown place",
         steps=("no frame has a name: the key is this crash's own",),
     )
@@ -276,7 +276,7 @@ def overflow(*frames: Frame, crash: str = "c1", builds: dict[str, str | None] | 
 def test_a_script_overflow_whole() -> None:
     frames = [php("visit", "Tree"), native("execute_ex"), php("walk", "Tree"), native("execute_ex")] * 200
     assert overflow(native("leaf"), *frames) == Signature(
-        key="v2:SIGSEGV:stack-overflow|php:Tree::visit|php:Tree::walk",
+        key="v3:SIGSEGV:stack-overflow|php:Tree::visit|php:Tree::walk",
         title="stack overflow ◂ Tree::visit ⇄ Tree::walk",
         steps=("the stack was exhausted: the functions that call each other are the key",),
         markers=("stack-overflow",),
@@ -295,13 +295,13 @@ def test_an_overflow_is_the_same_wherever_in_the_cycle_the_stack_ran_out() -> No
         native("execute_ex"),
     ]
     keys = {overflow(*(cycle * depth)[start:]).key for depth in (40, 41, 5000) for start in range(len(cycle))}
-    assert keys == {"v2:SIGSEGV:stack-overflow|php:a|php:array_map|php:b"}
+    assert keys == {"v3:SIGSEGV:stack-overflow|php:a|php:array_map|php:b"}
 
 
 def test_a_native_overflow_is_known_by_its_cycle() -> None:
     cycle = [native("match", "/usr/lib/libpcre2-8.so.0.11"), native("recurse", "/usr/lib/libpcre2-8.so.0.11")]
     found = overflow(*cycle * 300)
-    assert found.key == "v2:SIGSEGV:stack-overflow|libpcre2-8.so!match|libpcre2-8.so!recurse"
+    assert found.key == "v3:SIGSEGV:stack-overflow|libpcre2-8.so!match|libpcre2-8.so!recurse"
     assert overflow(*(cycle * 300)[1:]).key == found.key
     assert found.title == "stack overflow in match"
 
@@ -323,7 +323,7 @@ def test_long_keys_are_cut_and_stay_distinct() -> None:
     keys = [key(native(one)), key(native(two)), key(native(one), php("f"))]
     assert len(set(keys)) == 3
     assert {len(found) for found in keys} == {417}
-    assert all(found.startswith("v2:SIGSEGV:php!xxxx") and found[400] == "~" for found in keys)
+    assert all(found.startswith("v3:SIGSEGV:php!xxxx") and found[400] == "~" for found in keys)
     assert key(native(one)) == keys[0]
     assert len(key(native("y" * 380))) <= 400
     assert len(key(native("\udcff" * 500))) == 417  # bytes that are no text

@@ -68,6 +68,16 @@ def _without_arguments(name: str) -> str:
     return "".join(kept).strip() or name
 
 
+@lru_cache(maxsize=1024)
+def instruction(opcode: str) -> str:
+    """The family of an instruction of the interpreter."""
+    for pattern, family in _rewrites("opcodes.txt"):
+        found = pattern.fullmatch(opcode)
+        if found:
+            return found.expand(family)
+    return opcode
+
+
 def words(file: str) -> Words:
     """The list in this room's `lists/FILE`."""
     return lists.words(__package__ or "", file)

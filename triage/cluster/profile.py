@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
-from triage.cluster.shape import BUILT_IN, NATIVE, SCRIPT, Shape, Step, read
+from triage.cluster.normalize import instruction, words
+from triage.cluster.shape import BUILD_DIGITS, BUILT_IN, NATIVE, SCRIPT, Shape, Step, read
 from triage.cluster.signature import builds_of, is_overflow
 from triage.cluster.traits import telling
-from triage.model import Crash
+from triage.model import Crash, Fault
 
 _NEAR = 0x10000
 _TOP = 1 << 64
@@ -24,8 +25,10 @@ MOST_STEPS = 9
 class Profile:
     """A crash's shape and the few facts beside it that tell bugs apart.
 
-    `fault` is how memory was misused (`read null+18`, `write wild`, `execute`, `abort`), `signal` the
-    signal's name.
+    `fault` is how memory was misused (`read null`, `write wild`, `execute`), `reach` how far behind the pointer
+    and how many bytes at once (`18/8`, the first in hexadecimal): the member of a structure, the same in other
+    builds. `signal` is the signal's name, `build` the
+    program's build-id, shortened.
     """
 
     steps: tuple[Step, ...]
@@ -36,6 +39,13 @@ class Profile:
     died_at: str | None = None
     signal: str | None = None
     fault: str | None = None
+    reach: str | None = None
+    build: str | None = None
+
+    @property
+    def door(self) -> Step | None:
+        """The innermost frame of the interpreter's own stack: the built-in function at work, or script code."""
+        return None if self.overflow else next((step for step in self.steps if step.kind != NATIVE), None)
 
     @property
     def is_empty(self) -> bool:
@@ -56,7 +66,7 @@ def profile_of(crash: Crash) -> Profile:
 def profile(shape: Shape, crash: Crash) -> Profile:
     """The same from a shape that was read before."""
     return Profile(
-        steps=shape.steps if shape.overflow else shape.steps[:MOST_STEPS],
+        steps=shape.steps if shape.overflow else _nearest(shape.steps),
         overflow=shape.overflow,
         entry=shape.entry,
         heap=shape.heap,
@@ -64,21 +74,52 @@ def profile(shape: Shape, crash: Crash) -> Profile:
         died_at=shape.died_at,
         signal=crash.signal.name if crash.signal else None,
         fault=_fault(crash),
+        reach=None if shape.opaque or _in_system(shape.steps) else _reach(crash.fault),
+        build=(crash.build_id or "")[:BUILD_DIGITS] or None,
     )
 
 
+def _nearest(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The steps that comparisons look at: with the innermost of the script's, however far out it is."""
+    near = steps[:MOST_STEPS]
+    door = next((step for step in steps if step.kind != NATIVE), None)
+    if door is None or any(step.kind != NATIVE for step in near):
+        return tuple(near)
+    return (*near[:-1], door)
+
+
+def _in_system(steps: Sequence[Step]) -> bool:
+    """Whether it died in the system's own functions, which another release and another processor has otherwise."""
+    return bool(steps) and (steps[0].module or "") in words("system.txt")
+
+
+def _reach(fault: Fault | None) -> str | None:
+    """How far behind a pointer the program reached for how many bytes."""
+    if fault is None or fault.operand is None or fault.kind == "execute":
+        return None
+    far = _from_null(fault.address)
+    if far is None:
+        if fault.operand.base is None:
+            return None
+        far = fault.operand.displacement
+    return f"{far:x}/{fault.operand.size}"
+
+
+def _from_null(address: int) -> int | None:
+    """How far from NULL an address near it is."""
+    if address < _NEAR:
+        return address
+    return address - _TOP if address >= _TOP - _NEAR else None
+
+
 def _fault(crash: Crash) -> str | None:
-    """The kind of access, and how far from NULL it was: builds differ in addresses, seldom in this."""
+    """The kind of access, and whether it was near NULL: builds differ in addresses, seldom in this."""
     fault = crash.fault
     if fault is None:
         return None
     if fault.kind == "execute":
         return "execute"
-    if fault.address < _NEAR:
-        return f"{fault.kind} null+{fault.address:x}"
-    if fault.address >= _TOP - _NEAR:
-        return f"{fault.kind} null-{_TOP - fault.address:x}"
-    return f"{fault.kind} wild"
+    return f"{fault.kind} {'wild' if _from_null(fault.address) is None else 'null'}"
 
 
 def tokens(found: Profile) -> Iterator[str]:
@@ -87,6 +128,10 @@ def tokens(found: Profile) -> Iterator[str]:
         yield f"at:{found.died_at}"
     if found.entry:
         yield f"e:{found.entry}"
+    door = found.door
+    if door is not None:
+        told = door.name if door.kind == BUILT_IN else instruction(door.opcode or "")
+        yield f"d:{told} {found.fault} {found.reach}"
     for step in found.steps:
         if step.kind == NATIVE and step.name is not None:
             yield f"n:{step.name}"
@@ -100,7 +145,7 @@ def tokens(found: Profile) -> Iterator[str]:
             yield f"t:{trait}"
     innermost = found.steps[0] if found.steps else None
     if innermost is not None and innermost.kind == SCRIPT:
-        yield f"o:{innermost.opcode}"
+        yield f"o:{instruction(innermost.opcode or '')}"
     for step in found.steps:
         if step.kind == SCRIPT:
             yield f"s:{step.name}"

@@ -19,7 +19,7 @@ from triage.model import Frame, Thread
 _CYCLE_FRAMES = 60
 _MOST_FRAMES = 1600
 _MOST_STEPS = 24
-_BUILD_DIGITS = 12
+BUILD_DIGITS = 12
 _GENERATED = re.compile(r"sub_([0-9a-f]+)")
 _HANDLER = re.compile(r"zi[fm]_(\w+)")
 FILE_CODE = frozenset({"{main}", "<module>", "<main>", "include", "include_once", "require", "require_once", "eval"})
@@ -82,13 +82,13 @@ def read(thread: Thread | None, builds: Mapping[str, str | None], *, overflow: b
 def place_of(frame: Frame, builds: Mapping[str, str | None]) -> str | None:
     """The very instruction a native frame stands at, in a form that no other build shares."""
     build = builds.get(frame.module) if frame.module else None
-    return f"{build[:_BUILD_DIGITS]}+{frame.offset:x}" if build and frame.offset is not None else None
+    return f"{build[:BUILD_DIGITS]}+{frame.offset:x}" if build and frame.offset is not None else None
 
 
 def _function_of(frame: Frame, builds: Mapping[str, str | None]) -> str | None:
     """The function of a native frame in a form that no other build shares, where its start is known."""
     build = builds.get(frame.module) if frame.module else None
-    return f"{build[:_BUILD_DIGITS]}:{frame.start:x}" if build and frame.start is not None else None
+    return f"{build[:BUILD_DIGITS]}:{frame.start:x}" if build and frame.start is not None else None
 
 
 class _Reader:
@@ -190,7 +190,7 @@ class _Reader:
         frame = self._frames[at]
         if name in words("shutdown.txt"):
             self._markers.add("at-shutdown")
-        if name in words("machinery.txt") or f"{module}!{name}" in words("machinery.txt"):
+        if self._is_machinery(name, module) or self._takes_notes(at, name):
             return None, "machinery that is on every stack"
         if name in words("allocator.txt"):
             self._heap = self._heap or name
@@ -212,6 +212,19 @@ class _Reader:
         )
         return step, "does what it is told: its caller counts as well" if step.helper else "tells where it died"
 
+    def _is_machinery(self, name: str, module: str) -> bool:
+        return name in words("machinery.txt") or f"{module}!{name}" in words("machinery.txt")
+
+    def _takes_notes(self, at: int, name: str) -> bool:
+        """Whether it is PHP's JIT compiler, which runs the script to learn what it does: its caller is told."""
+        caller = self._frames[at + 1] if at + 1 < len(self._frames) else None
+        return (
+            _GENERATED.fullmatch(name) is not None
+            and caller is not None
+            and caller.kind == "native"
+            and self._name(caller) == "zend_jit_trace_hot_root"
+        )
+
     def _generated(self, frame: Frame, name: str, module: str) -> tuple[Step | None, str]:
         if module in words("system.txt"):
             self._opaque = self._opaque or not self._reached
@@ -219,7 +232,7 @@ class _Reader:
         build = self._builds.get(frame.module or "")
         if build is None:
             return None, "an address in a build nobody knows, so it cannot make two crashes equal"
-        step = Step(kind=NATIVE, module=module, function=f"{build[:_BUILD_DIGITS]}:{name.removeprefix('sub_')}",
+        step = Step(kind=NATIVE, module=module, function=f"{build[:BUILD_DIGITS]}:{name.removeprefix('sub_')}",
                     place=place_of(frame, self._builds), traits=normal(frame.traits))  # fmt: skip
         return step, "has no name, but an address, which tells where it died in this one build"
 

@@ -1,4 +1,4 @@
-"""Signature v2: the exact keys under which equal crashes meet.
+"""Signature v3: the exact keys under which equal crashes meet.
 
 `key` holds, in order: the signal; the native frames above the first script code, without the
 machinery that is on every stack; and the innermost script frame, the point where the script
@@ -7,7 +7,8 @@ where exactly the stack ran out is chance. A frame nobody can name is never a re
 crashes equal: when nothing nameable is left, the key is the crash's own.
 
 `aliases` are rungs of the same ladder: the very instructions of one build, which are the same with
-symbols and without; and the native names alone, where there are enough of them. A cluster owns every
+symbols and without; and the native names alone, where there are enough of them. Where a built-in function
+was at work, each rung names it, since others may share its insides. A cluster owns every
 key its crashes came with, so two crashes meet where any rung of the one is a rung of the other.
 """
 
@@ -19,13 +20,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from triage import lists
-from triage.cluster.shape import FILE_CODE, NATIVE, Shape, Step, read, script_name
+from triage.cluster.normalize import instruction
+from triage.cluster.shape import BUILT_IN, FILE_CODE, NATIVE, Shape, Step, read, script_name
 from triage.model import Crash, Frame, Signal, Signature, Thread
 
-VERSION = "v2"
-_COMPARED = "c2"  # the rules by which crashes are compared, and those that stand for a cluster chosen
+VERSION = "v3"
+_COMPARED = "c3"  # the rules by which crashes are compared, and those that stand for a cluster chosen
 LISTS = ("abort.txt", "allocator.txt", "collector.txt", "helpers.txt", "machinery.txt", "markers.txt", "modules.txt",
-         "rewrites.txt", "shutdown.txt", "system.txt", "told.txt")  # fmt: skip
+         "opcodes.txt", "rewrites.txt", "shutdown.txt", "system.txt", "told.txt")  # fmt: skip
 _NATIVE_FRAMES = 5
 _HELPER_FRAMES = 3
 _ENOUGH_NAMES = 3
@@ -72,7 +74,7 @@ def sign(
         key=_key(name, parts),
         title=_title(name, native, [frame for frame in shown if frame.function is not None], shape.heap),
         steps=shape.why,
-        aliases=tuple(_aliases(name, shape, native)),
+        aliases=tuple(_aliases(name, shape, native, script)),
         markers=_markers(shape),
     )
 
@@ -113,11 +115,13 @@ def _telling(steps: Sequence[Step]) -> list[Step]:
     return kept
 
 
-def _aliases(signal: str, shape: Shape, native: Sequence[Step]) -> Iterable[str]:
+def _aliases(signal: str, shape: Shape, native: Sequence[Step], script: Sequence[Step]) -> Iterable[str]:
+    # A built-in function is the same whatever script calls it: it is in each key, for others share its insides.
+    called = [_part(step) for step in script if step.kind == BUILT_IN]
     if shape.places:
-        yield _key(signal, ["at", *shape.places[:_ADDRESSES]])
+        yield _key(signal, ["at", *shape.places[:_ADDRESSES], *called])
     names = [step for step in native if step.name is not None and not step.helper]
-    if len(names) >= _ENOUGH_NAMES and len(names) == sum(not step.helper for step in native):
+    if not called and len(names) >= _ENOUGH_NAMES and len(names) == sum(not step.helper for step in native):
         yield _key(signal, ["native", *(_part(step) for step in native)])
 
 
@@ -147,7 +151,7 @@ def _died_in(script: Step, heap: str | None) -> str:
     """The key of a crash without native frames that count: in the allocator, or in the interpreter's loop."""
     if heap is not None:
         return f"allocator|{_part(script)}"
-    return f"{_part(script)}#{script.opcode}" if script.opcode else _part(script)
+    return f"{_part(script)}#{instruction(script.opcode)}" if script.opcode else _part(script)
 
 
 def _recursion(crash_id: str, shape: Shape, signal: str) -> Signature:

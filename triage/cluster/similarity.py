@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
+from triage.cluster.normalize import instruction, words
 from triage.cluster.profile import MOST_STEPS, Profile
 from triage.cluster.rarity import rarity
 from triage.cluster.shape import BUILT_IN, NATIVE, SCRIPT, Step
@@ -28,19 +29,25 @@ class Weights:
     """What the parts of a comparison weigh.
 
     `join` is the score from which two are the same, `evidence` the matched weight below which nobody may
-    say so. Of functions without a name, `alike` is the share of what they refer to from which they may be one,
-    `sure` what they must have in common to be so beyond doubt, `unlike` the share below which they are two if both
-    refer to as much as `rich`. The values are in weights.json, tuned on known bugs.
+    say so. `built_in` is for one built-in function at work in both, `other` against two different ones, `depths`
+    what is left of that where any function may die; `foreign` what is left of a frame that only one of two builds
+    has. Of functions without a name, `alike` is the share of what they refer to from which they may be one,
+    `sure` what they must have in common to be so beyond doubt, `unlike` the share below which they are two, the
+    surer the nearer both come to refer to as much as `rich`. The values are in weights.json, tuned on known bugs.
     """
 
     decay: float
     offset: float
     helper: float
     outside: float
+    foreign: float
     built_in: float
+    other: float
+    depths: float
     script: float
     opcode: float
     fault: float
+    reach: float
     signal: float
     heap: float
     place: float
@@ -113,8 +120,7 @@ def compare(a: Profile, b: Profile, given: Weights | None = None) -> Comparison:
     given = given or weights()
     if a.overflow != b.overflow:
         return Comparison(0.0, 0.0, (Row(_kind(a), _kind(b), DIFFERENT, 1.0),))
-    rows = _cycles(a, b, given) if a.overflow else [*_align(_weigh(a, given), _weigh(b, given), given)]
-    rows += _beside(a, b, given)
+    rows = [*(_cycles(a, b, given) if a.overflow else _stacks(a, b, given)), *_beside(a, b, given)]
     matched = sum(row.weight for row in rows if row.verdict == MATCH)
     against = sum(row.weight for row in rows if row.verdict in (GAP, DIFFERENT))
     doubt = given.unknown * sum(row.weight for row in rows if row.verdict == UNKNOWN)
@@ -133,26 +139,82 @@ def text(step: Step) -> str:
     return f"{step.name}()" if step.kind != NATIVE and "@" not in step.name else step.name
 
 
-def _weigh(found: Profile, given: Weights) -> list[_Weighed]:
+def _stacks(a: Profile, b: Profile, given: Weights) -> Iterator[Row]:
+    """Native code, the door to it, and what is outside of the door, from the crash outwards."""
+    one, other = _parts(a), _parts(b)
+    yield from _align(_weigh(one.inside, given), _weigh(other.inside, given), given, _gap(a, b, given))
+    if one.door is not None and other.door is not None:
+        against = given.other * (given.depths if _may_be_anywhere(a) or _may_be_anywhere(b) else 1.0)
+        yield from _doors(one.door, other.door, given, against)
+    yield from _align(
+        _weigh(one.outside, given, given.outside), _weigh(other.outside, given, given.outside), given, 1
+    )
+
+
+_OUTSIDE = 3  # what is farther out than so many frames from the door is another day's page
+
+
+class _Parts(NamedTuple):
+    inside: tuple[Step, ...]
+    door: Step | None
+    outside: tuple[Step, ...]
+
+
+def _parts(found: Profile) -> _Parts:
+    steps = found.steps[:MOST_STEPS]
+    at = next((at for at, step in enumerate(steps) if step.kind != NATIVE), len(steps))
+    return _Parts(steps[:at], steps[at] if at < len(steps) else None, steps[at + 1 : at + 1 + _OUTSIDE])
+
+
+def _gap(a: Profile, b: Profile, given: Weights) -> float:
+    """What a frame counts that only one of the two has: another build calls and inlines functions otherwise."""
+    return given.foreign if _are_other_builds(a, b) else 1.0
+
+
+def _are_other_builds(a: Profile, b: Profile) -> bool:
+    return a.build is not None and b.build is not None and a.build != b.build
+
+
+def _may_be_anywhere(found: Profile) -> bool:
+    """Whether it died where earlier damage shows, whatever is at work: in the allocator or the collector."""
+    return found.heap is not None or any(step.name in words("collector.txt") for step in found.steps[:1])
+
+
+def _doors(a: Step, b: Step, given: Weights, against: float) -> Iterator[Row]:
+    """What the script had called, or was doing: the same in every build. `against` weighs two built-in functions."""
+    same = a.name == b.name
+    if a.kind != b.kind:
+        yield Row(text(a), text(b), DIFFERENT, given.script)
+    elif a.kind == BUILT_IN:
+        yield Row(text(a), text(b), *((MATCH, 2 * _worth(a, given)) if same else (DIFFERENT, against)))
+    else:
+        yield Row(text(a), text(b), MATCH if same else DIFFERENT, given.script)
+        if a.opcode and b.opcode:
+            same = instruction(a.opcode) == instruction(b.opcode)
+            yield Row(a.opcode, b.opcode, MATCH if same else DIFFERENT, given.opcode)
+
+
+def _weigh(steps: Sequence[Step], given: Weights, factor: float = 1.0) -> list[_Weighed]:
     """The steps with what they count: the nearer to the crash and the rarer, the more."""
     weighed: list[_Weighed] = []
-    at, outside = 0, False
-    for step in found.steps[:MOST_STEPS]:
-        weight = math.exp(-given.decay * at) * _worth(step, given) * (given.outside if outside else 1.0)
-        weighed.append(_Weighed(step, weight, at))
+    at = 0
+    for step in steps:
+        weighed.append(_Weighed(step, math.exp(-given.decay * at) * _worth(step, given) * factor, at))
         if not step.helper:
             at += 1
-        outside = outside or step.kind == SCRIPT
     return weighed
 
 
 def _worth(step: Step, given: Weights) -> float:
     if step.kind == SCRIPT:
         return given.script
-    common = given.commonest + (given.rarest - given.commonest) * rarity(step.name or "")
     if step.kind == BUILT_IN:
-        return given.built_in * common
-    return given.helper * common if step.helper else common
+        return given.built_in * _common(step, given)
+    return _common(step, given) * (given.helper if step.helper else 1.0)
+
+
+def _common(step: Step, given: Weights) -> float:
+    return given.commonest + (given.rarest - given.commonest) * rarity(step.name or "")
 
 
 def _relation(a: Step, b: Step, given: Weights) -> Relation:
@@ -176,8 +238,8 @@ def _by_traits(a: Step, b: Step, given: Weights) -> Relation:
     share, common = overlap(a.traits, b.traits)
     if share >= given.alike:
         return Relation(MATCH, min(1.0, common / given.sure), described(a.traits, b.traits))
-    if share < given.unlike and min(richness(a.traits), richness(b.traits)) >= given.rich:
-        return _OTHER
+    if share < given.unlike:
+        return Relation(UNKNOWN, 1.0 - min(1.0, richness(a.traits) / given.rich, richness(b.traits) / given.rich))
     return _UNTOLD
 
 
@@ -185,8 +247,8 @@ def _build(step: Step) -> str:
     return (step.function or "").partition(":")[0]
 
 
-def _align(a: Sequence[_Weighed], b: Sequence[_Weighed], given: Weights) -> list[Row]:
-    """The alignment that matches most weight, as rows from the crash outwards."""
+def _align(a: Sequence[_Weighed], b: Sequence[_Weighed], given: Weights, gap: float) -> list[Row]:
+    """The alignment that matches most weight, as rows from the crash outwards. `gap` is what a lone frame counts."""
     width = len(b) + 1
     best = [0.0] * ((len(a) + 1) * width)
     verdicts = [[_relation(one.step, other.step, given) for other in b] for one in a]
@@ -206,13 +268,13 @@ def _align(a: Sequence[_Weighed], b: Sequence[_Weighed], given: Weights) -> list
             rows.extend(_pair(a[i], b[j], verdicts[i][j], given))
             i, j = i + 1, j + 1
         elif here == best[(i + 1) * width + j]:
-            rows.append(Row(text(a[i].step), None, GAP, a[i].weight))
+            rows.append(Row(text(a[i].step), None, GAP, a[i].weight * gap))
             i += 1
         else:
-            rows.append(Row(None, text(b[j].step), GAP, b[j].weight))
+            rows.append(Row(None, text(b[j].step), GAP, b[j].weight * gap))
             j += 1
-    rows += [Row(text(one.step), None, GAP, one.weight) for one in a[i:]]
-    rows += [Row(None, text(other.step), GAP, other.weight) for other in b[j:]]
+    rows += [Row(text(one.step), None, GAP, one.weight * gap) for one in a[i:]]
+    rows += [Row(None, text(other.step), GAP, other.weight * gap) for other in b[j:]]
     return rows
 
 
@@ -225,17 +287,19 @@ def _gain(a: _Weighed, b: _Weighed, found: Relation, given: Weights) -> float:
 
 
 def _nearness(a: _Weighed, b: _Weighed, given: Weights) -> float:
-    """What is left of a match at another distance from the crash. How many functions a built-in one is made of is
-    up to the compiler: that it was called is the same fact however many there are.
-    """
-    return 1.0 if a.step.kind == BUILT_IN else math.exp(-given.offset * abs(a.at - b.at))
+    """What is left of a match at another distance from the crash."""
+    return math.exp(-given.offset * abs(a.at - b.at))
 
 
 def _pair(a: _Weighed, b: _Weighed, found: Relation, given: Weights) -> list[Row]:
     whole = a.weight + b.weight
     if found.verdict == UNKNOWN:
         # Where it died is what matters: not to know whether that is the same place is a larger doubt.
-        return [Row(text(a.step), text(b.step), UNKNOWN, whole * (given.first if a.at == b.at == 0 else 1.0))]
+        doubt = whole * (given.first if a.at == b.at == 0 else 1.0) * found.sure
+        rows = [Row(text(a.step), text(b.step), UNKNOWN, doubt)]
+        if found.sure < 1.0:
+            rows.append(Row(text(a.step), text(b.step), DIFFERENT, whole * (1.0 - found.sure)))
+        return rows
     near = _nearness(a, b, given)
     rows = [Row(text(a.step), text(b.step), MATCH, whole * near * found.sure, found.why)]
     if found.sure < 1.0:
@@ -278,8 +342,9 @@ def _beside(a: Profile, b: Profile, given: Weights) -> list[Row]:
     if a.signal and b.signal and a.signal != b.signal:
         rows.append(Row(a.signal, b.signal, DIFFERENT, given.signal))
     if a.fault and b.fault and not a.overflow:
-        same = a.fault == b.fault
-        rows.append(Row(a.fault, b.fault, MATCH if same else DIFFERENT, given.fault))
+        rows.append(Row(a.fault, b.fault, MATCH if a.fault == b.fault else DIFFERENT, given.fault))
+    if a.reach and b.reach and not a.overflow:
+        rows.append(_reached(a, b, given))
     if a.entry and b.entry:
         same = a.entry == b.entry
         rows.append(Row(f"{a.entry}()", f"{b.entry}()", MATCH if same else DIFFERENT, given.built_in))
@@ -288,17 +353,22 @@ def _beside(a: Profile, b: Profile, given: Weights) -> list[Row]:
         rows.append(Row(a.heap, b.heap, MATCH if same else DIFFERENT, given.heap))
     if a.died_at and a.died_at == b.died_at:
         rows.append(Row(f"died at {a.died_at}", f"died at {b.died_at}", MATCH, given.place))
-    one, other = _opcode(a), _opcode(b)
-    if one and other and not a.overflow:
-        rows.append(Row(one, other, MATCH if one == other else DIFFERENT, given.opcode))
     return rows
 
 
-def _opcode(found: Profile) -> str | None:
-    """What the innermost script code was executing; calls to built-in functions are told by these."""
-    for step in found.steps:
-        if step.kind == BUILT_IN:
-            return None
-        if step.kind == SCRIPT:
-            return step.opcode
-    return None
+def _reached(a: Profile, b: Profile, given: Weights) -> Row:
+    """The member of a structure that could not be had: of a large one, another version has it somewhere else."""
+    (one, size), (other, width) = _numbers(a.reach or ""), _numbers(b.reach or "")
+    verdict = MATCH if (one, size) == (other, width) else DIFFERENT
+    if verdict == DIFFERENT and size == width and min(one, other) >= _FAR and _are_other_builds(a, b):
+        verdict = UNKNOWN
+    said, told = (f"{wide} byte{'s' * (wide > 1)} at {far:+#x}" for far, wide in ((one, size), (other, width)))
+    return Row(said, told, verdict, given.reach)
+
+
+_FAR = 0x40
+
+
+def _numbers(reach: str) -> tuple[int, int]:
+    far, _, size = reach.partition("/")
+    return int(far, 16), int(size)
