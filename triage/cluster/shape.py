@@ -148,8 +148,9 @@ class _Reader:
 
     def _entry(self) -> str | None:
         """The built-in function from which native code went round and round."""
-        script = (script_step(f) for f in self._frames if f.kind != "native" and f.function is not None)
-        return next((step.name for step in script if step.kind == BUILT_IN), None)
+        innermost = next((f for f in self._frames if f.kind != "native" and f.function is not None), None)
+        step = script_step(innermost) if innermost is not None else None
+        return step.name if step is not None and step.kind == BUILT_IN else None
 
     def _outermost_script(self) -> int:
         """Where the script begins; what is farther out only led to it. -1 without a script."""
@@ -196,7 +197,7 @@ class _Reader:
             self._heap = self._heap or name
             return None, "giving and taking memory: kept apart, as the place of death and not the reason"
         if _GENERATED.fullmatch(name):
-            return self._generated(frame, name, module)
+            return self._generated(at, name, module)
         if self._is_handler(at, name):
             return None, "the code of the built-in function that follows"
         if name in words("collector.txt") and not self._markers & {"collecting"} and at < _NEAR_THE_TOP:
@@ -225,16 +226,25 @@ class _Reader:
             and self._name(caller) == "zend_jit_trace_hot_root"
         )
 
-    def _generated(self, frame: Frame, name: str, module: str) -> tuple[Step | None, str]:
+    def _generated(self, at: int, name: str, module: str) -> tuple[Step | None, str]:
+        frame = self._frames[at]
         if module in words("system.txt"):
             self._opaque = self._opaque or not self._reached
             return None, "the system's own business"
         build = self._builds.get(frame.module or "")
         if build is None:
             return None, "an address in a build nobody knows, so it cannot make two crashes equal"
+        obeys = self._is_instruction(at)
         step = Step(kind=NATIVE, module=module, function=f"{build[:BUILD_DIGITS]}:{name.removeprefix('sub_')}",
-                    place=place_of(frame, self._builds), traits=normal(frame.traits))  # fmt: skip
+                    place=place_of(frame, self._builds), helper=obeys, traits=normal(frame.traits))  # fmt: skip
+        if obeys:
+            return step, "the code of the instruction that the script was at, which tells more"
         return step, "has no name, but an address, which tells where it died in this one build"
+
+    def _is_instruction(self, at: int) -> bool:
+        """Whether this is the interpreter's own code for the instruction of the script frame that comes next."""
+        follower = self._frames[at + 1] if at + 1 < len(self._frames) else None
+        return follower is not None and follower.file is not None and follower.opcode is not None
 
     def _is_handler(self, at: int, name: str) -> bool:
         """Whether the function is just the code of the built-in function whose frame comes next."""

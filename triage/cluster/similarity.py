@@ -106,6 +106,7 @@ class Relation(NamedTuple):
 
 
 _SAME, _OTHER, _UNTOLD = Relation(MATCH), Relation(DIFFERENT), Relation(UNKNOWN)
+_INSTRUCTION = Relation(MATCH, 1.0, "the interpreter's code for an instruction, see there")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +210,13 @@ def _worth(step: Step, given: Weights) -> float:
     if step.kind == SCRIPT:
         return given.script
     if step.kind == BUILT_IN:
-        return given.built_in * _common(step, given)
-    return _common(step, given) * (given.helper if step.helper else 1.0)
+        return given.built_in * _common(step.name or "", given)
+    return _common(step.name or "", given) * (given.helper if step.helper else 1.0)
 
 
-def _common(step: Step, given: Weights) -> float:
-    return given.commonest + (given.rarest - given.commonest) * rarity(step.name or "")
+def _common(name: str, given: Weights) -> float:
+    """From `commonest`, for a function that is on every stack, to `rarest`."""
+    return given.commonest + (given.rarest - given.commonest) * rarity(name)
 
 
 def _relation(a: Step, b: Step, given: Weights) -> Relation:
@@ -223,6 +225,8 @@ def _relation(a: Step, b: Step, given: Weights) -> Relation:
         return _OTHER
     if a.name is not None and b.name is not None:
         return _SAME if a.name == b.name else _OTHER
+    if _are_instructions(a, b):
+        return _INSTRUCTION
     if a.function is not None and b.function is not None and _build(a) == _build(b):
         return _SAME if a.function == b.function else _OTHER
     # Not before: behind a call that never returns lies the next function's first instruction.
@@ -231,6 +235,11 @@ def _relation(a: Step, b: Step, given: Weights) -> Relation:
     found = _by_traits(a, b, given)
     # What one version has in a file of its own may be part of the program in another, as PHP's json is since 8.0.
     return found if a.module == b.module or found.verdict == MATCH else _OTHER
+
+
+def _are_instructions(a: Step, b: Step) -> bool:
+    """Whether both are the interpreter's code for an instruction: which one, the script's frames tell better."""
+    return a.helper and b.helper and a.name is None and b.name is None and a.module == b.module
 
 
 def _by_traits(a: Step, b: Step, given: Weights) -> Relation:
@@ -347,7 +356,8 @@ def _beside(a: Profile, b: Profile, given: Weights) -> list[Row]:
         rows.append(_reached(a, b, given))
     if a.entry and b.entry:
         same = a.entry == b.entry
-        rows.append(Row(f"{a.entry}()", f"{b.entry}()", MATCH if same else DIFFERENT, given.built_in))
+        weight = given.built_in * _common(a.entry, given) if same else given.other
+        rows.append(Row(f"{a.entry}()", f"{b.entry}()", MATCH if same else DIFFERENT, weight))
     if (a.heap or b.heap) and not (a.opaque or b.opaque):
         same = bool(a.heap) == bool(b.heap)
         rows.append(Row(a.heap, b.heap, MATCH if same else DIFFERENT, given.heap))

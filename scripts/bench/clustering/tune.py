@@ -1,9 +1,11 @@
-"""Finds the weights and the frequency table of triage/cluster on the old bugs and the first fresh ones.
+"""Finds the weights and the frequency table of triage/cluster on all bugs that may be used for it.
 
-    .venv/bin/python scripts/bench/clustering/tune.py [ROUNDS]      prints them; --write puts them in place
+    .venv/bin/python scripts/bench/clustering/tune.py [ROUNDS]              prints them; --write puts them in place
+    .venv/bin/python scripts/bench/clustering/tune.py [ROUNDS] --halves     tunes on each half of the bugs, and
+                                                                            prints what the other half says of it
 
-A random search: the newest bugs are not read. The frequency table has the functions that at least two
-of PHP's own bugs share; names of our own faulty programs are left out, for nobody else has them.
+A random search. The frequency table has the functions that at least two of PHP's own bugs have between the
+crash and the script; names of our own faulty programs are left out, for nobody else has them.
 """
 
 from __future__ import annotations
@@ -61,8 +63,9 @@ def frequency(found: Sequence[Signed]) -> dict[str, object]:
     for trace, _, profile in found:
         if trace.kind == "c":
             continue
-        for step in profile.steps:
-            if step.name is not None and step.kind != SCRIPT and "faulty" not in step.name:
+        door = next((at for at, step in enumerate(profile.steps) if step.kind != NATIVE), len(profile.steps))
+        for step in profile.steps[: door + 1]:
+            if step.name is not None and step.kind != SCRIPT and not _OURS.match(step.name):
                 of.setdefault(step.name, set()).add(trace.bug)
     counts = Counter({name: len(bugs) for name, bugs in of.items() if len(bugs) > 1})
     bugs = len({trace.bug for trace, _, _ in found if trace.kind != "c"})
