@@ -7,17 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.stacks import BUILDS, ENTRY, EXT, LIBC, SEGV, builtin, native, php, thread
 from triage import lists
 from triage.cluster.normalize import function_name, module_name, words
-from triage.cluster.profile import Profile, dump, load
-from triage.cluster.shape import read, script_name
+from triage.cluster.shape import script_name
 from triage.cluster.signature import rules, sign
-from triage.cluster.similarity import compare, weights
 from triage.model import Frame, Signal, Signature, Thread
-
-PHP, LIBC, EXT = "/usr/bin/php8.2", "/usr/lib/x86_64-linux-gnu/libc.so.6", "/usr/lib/php/20220829/redis.so"
-BUILDS: dict[str, str | None] = {PHP: "aa" * 20, LIBC: "bb" * 20, EXT: "cc" * 20}
-SEGV = Signal(number=11, name="SIGSEGV", code=1, code_name="SEGV_MAPERR", address=0x10)
 
 
 @pytest.mark.parametrize(
@@ -104,23 +99,8 @@ def test_lists_match_whole_names_only() -> None:
     assert [name for name in ("aborted", "raise_error", "killall") if name in abort] == []
 
 
-def native(function: str | None, module: str | None = PHP, *, at: int = 0x55D0_0000_1000) -> Frame:
-    return Frame(kind="native", function=function, module=module, offset=at & 0xFFFFF, address=at)
-
-
-def php(function: str | None, class_name: str | None = None, file: str | None = "/srv/www/x.php") -> Frame:
-    return Frame(kind="php", function=function, class_name=class_name, file=file, line=3)
-
-
-def thread(*frames: Frame) -> Thread:
-    return Thread(id=1, name="php", crashed=True, depth=len(frames), truncated=False, frames=frames)
-
-
 def key(*frames: Frame, crash: str = "c1", signal: Signal | None = SEGV, overflow: bool = False) -> str:
     return sign(crash, signal, thread(*frames), BUILDS, overflow=overflow).key
-
-
-ENTRY = (native("execute_ex"), native("php_execute_script"), native("main"), native("_start"))
 
 
 def test_a_whole_signature() -> None:
@@ -339,10 +319,6 @@ def test_script_names() -> None:
     ]
 
 
-def builtin(function: str, class_name: str | None = None) -> Frame:
-    return Frame(kind="php", function=function, class_name=class_name, note="internal")
-
-
 @pytest.mark.parametrize(
     ("frames", "title"),
     [
@@ -378,82 +354,3 @@ def test_lists_of_the_users_own_add_to_the_shipped_ones(tmp_path: Path, monkeypa
         lists.use_folder(tmp_path / "none")
     assert "shop_dispatch" not in words("machinery.txt")
     assert rules() == before
-
-
-A, B, C = (native(name, EXT, at=0x1000 * number) for number, name in enumerate(("alpha", "beta", "gamma"), 1))
-
-
-def compared(one: tuple[Frame, ...], other: tuple[Frame, ...], builds: dict[str, str | None] | None = None) -> float:
-    first = Profile(steps=read(thread(*one), BUILDS).steps, signal="SIGSEGV")
-    second = Profile(steps=read(thread(*other), BUILDS if builds is None else builds).steps, signal="SIGSEGV")
-    assert load(dump(first)) == first
-    assert compare(first, second).score == pytest.approx(compare(second, first).score)
-    return compare(first, second).score
-
-
-def test_likeness_weighs_the_place_of_death_most() -> None:
-    assert compared((A, B, C), (A, B, C)) == 1.0
-    assert compared((A, B), (A, B, C)) > compared((A, C), (B, C))
-    assert compared((A, B), (A, C)) > compared((A, C), (B, C))
-    assert compared((A, B), (A, B, C)) > weights().join > compared((A, B), (A, C))
-    assert compared((A,), (B,)) == 0.0
-
-
-def test_what_a_build_has_no_name_for_is_hardly_held_against_it() -> None:
-    other: dict[str, str | None] = {EXT: "dd" * 20}
-    unnamed = native("sub_7777", EXT, at=0x7000)
-    assert compared((A, unnamed, php("f")), (A, B, php("f"))) > compared((A, C, php("f")), (A, B, php("f")))
-    # Within one build unnamed code is as good as named.
-    assert compared((unnamed, A), (unnamed, A)) == 1.0
-    assert compared((unnamed,), (native("sub_8888", EXT, at=0x8000),)) == 0.0
-    assert compared((unnamed, A), (unnamed, A), other) > compared((unnamed, A), (native("sub_8888", EXT), A))
-
-
-READS = ("says Error fetching next iteration element", "calls zend_user_it_invalidate_current", "has 0x5bd1e995")
-
-
-def test_functions_without_a_name_are_one_in_two_builds_where_their_code_refers_to_the_same() -> None:
-    other: dict[str, str | None] = {EXT: "dd" * 20}
-    old = replace(native("sub_7777", EXT, at=0x7000), traits=(*READS, "calls _emalloc_56", "calls __stack_chk_fail"))
-    new = replace(native("sub_9999", EXT, at=0x9000), traits=(*READS, "calls _emalloc"))
-    strange = replace(new, traits=("says no such column", "calls zend_sort", "uses zend_ce_countable"))
-    assert compared((old, A), (new, A), other) == pytest.approx(1.0)
-    assert compared((old, A), (strange, A), other) < weights().join
-    # So are one with symbols and one without.
-    assert compared((replace(new, function="fetch_next"), A), (old, A), other) == pytest.approx(1.0)
-
-
-def test_what_two_functions_without_a_name_have_in_common_is_said_in_words() -> None:
-    steps = [
-        read(thread(replace(native(name, EXT, at=at), traits=READS), php("f")), builds).steps
-        for name, at, builds in (("sub_7777", 0x7000, BUILDS), ("sub_9999", 0x9000, {EXT: "dd" * 20}))
-    ]
-    row = compare(Profile(steps=steps[0]), Profile(steps=steps[1])).rows[0]
-    assert (row.a, row.b, row.verdict, row.why) == (
-        "redis.so!sub_7777",
-        "redis.so!sub_9999",
-        "match",
-        "a function without a name that calls zend_user_it_invalidate_current and has 0x5bd1e995",
-    )
-
-
-def test_a_place_behind_a_call_that_never_returns_is_no_proof() -> None:
-    """The return address of the last call of one function is the first instruction of the next."""
-    before = replace(native("spill", EXT, at=0x100), start=0xC0)
-    after = replace(native("privileged", EXT, at=0x100), start=0x100)
-    assert compared((before, A), (after, A)) < weights().join
-    unnamed = [replace(frame, function=f"sub_{frame.start:x}") for frame in (before, after)]
-    assert compared((unnamed[0], A), (unnamed[1], A)) < weights().join
-    assert compared((unnamed[0], A), (before, A)) == 1.0
-
-
-def test_a_function_that_its_own_words_give_away_has_its_name() -> None:
-    frames = (native("sub_108a37", PHP), native("sub_109384", PHP), A)
-    told = (frames[0], replace(frames[1], traits=("says zend_mm_heap corrupted",)), A)
-    assert [step.name for step in read(thread(*told), BUILDS).steps] == ["alpha"]
-    assert len(read(thread(*frames), BUILDS).steps) == 3
-
-
-def test_the_signal_tells_crashes_apart() -> None:
-    one, other = (Profile(steps=read(thread(A), BUILDS).steps, signal=name) for name in ("SIGSEGV", "SIGILL"))
-    assert compare(one, other).score < compare(one, one).score == 1.0

@@ -11,11 +11,10 @@ from typing import Any
 from triage.cluster.normalize import instruction, words
 from triage.cluster.shape import BUILD_DIGITS, BUILT_IN, NATIVE, SCRIPT, Shape, Step, read
 from triage.cluster.signature import builds_of, is_overflow
+from triage.cluster.symptom import access, reach
 from triage.cluster.traits import telling
-from triage.model import Crash, Fault
+from triage.model import Crash
 
-_NEAR = 0x10000
-_TOP = 1 << 64
 _TRAITS = 4
 MOST_STEPS = 9
 """No comparison looks farther out."""
@@ -73,8 +72,8 @@ def profile(shape: Shape, crash: Crash) -> Profile:
         opaque=shape.opaque,
         died_at=shape.died_at,
         signal=crash.signal.name if crash.signal else None,
-        fault=_fault(crash),
-        reach=None if shape.opaque or _in_system(shape.steps) else _reach(crash.fault),
+        fault=access(crash.fault),
+        reach=None if shape.opaque or _in_system(shape.steps) else reach(crash.fault),
         build=(crash.build_id or "")[:BUILD_DIGITS] or None,
     )
 
@@ -91,35 +90,6 @@ def _nearest(steps: Sequence[Step]) -> tuple[Step, ...]:
 def _in_system(steps: Sequence[Step]) -> bool:
     """Whether it died in the system's own functions, which another release and another processor has otherwise."""
     return bool(steps) and (steps[0].module or "") in words("system.txt")
-
-
-def _reach(fault: Fault | None) -> str | None:
-    """How far behind a pointer the program reached for how many bytes."""
-    if fault is None or fault.operand is None or fault.kind == "execute":
-        return None
-    far = _from_null(fault.address)
-    if far is None:
-        if fault.operand.base is None:
-            return None
-        far = fault.operand.displacement
-    return f"{far:x}/{fault.operand.size}"
-
-
-def _from_null(address: int) -> int | None:
-    """How far from NULL an address near it is."""
-    if address < _NEAR:
-        return address
-    return address - _TOP if address >= _TOP - _NEAR else None
-
-
-def _fault(crash: Crash) -> str | None:
-    """The kind of access, and whether it was near NULL: builds differ in addresses, seldom in this."""
-    fault = crash.fault
-    if fault is None:
-        return None
-    if fault.kind == "execute":
-        return "execute"
-    return f"{fault.kind} {'wild' if _from_null(fault.address) is None else 'null'}"
 
 
 def tokens(found: Profile) -> Iterator[str]:

@@ -22,7 +22,8 @@ from dataclasses import replace
 from triage import lists
 from triage.cluster.normalize import instruction
 from triage.cluster.shape import BUILT_IN, FILE_CODE, NATIVE, Shape, Step, read, script_name
-from triage.model import Crash, Frame, Signal, Signature, Thread
+from triage.cluster.symptom import access, reach
+from triage.model import Crash, Fault, Frame, Signal, Signature, Thread
 
 VERSION = "v3"
 _COMPARED = "c3"  # the rules by which crashes are compared, and those that stand for a cluster chosen
@@ -47,11 +48,12 @@ def sign(
     builds: Mapping[str, str | None],
     *,
     overflow: bool = False,
+    fault: Fault | None = None,
 ) -> Signature:
     """The signature of a crash, from the merged stack of the thread that crashed.
 
-    `builds` gives each module's build-id by path; `overflow` says the stack was exhausted;
-    `crash_id` makes the key unique when the stack offers nothing to compare.
+    `builds` gives each module's build-id by path; `overflow` says the stack was exhausted; `fault` how memory was
+    misused, where that is known; `crash_id` makes the key unique when the stack offers nothing to compare.
     """
     shape = read(thread, builds, overflow=overflow)
     name = signal.name if signal else "no signal"
@@ -62,7 +64,7 @@ def sign(
     script = shape.steps[entered : entered + 1]
     parts = [_part(step) for step in (*native, *script)]
     if script and not native:
-        parts = [_died_in(script[0], shape.heap)]
+        parts = [_died_in(script[0], shape.heap, fault)]
     if not parts and shape.heap:
         parts = [f"allocator|{shape.heap}"]
     if not parts:
@@ -81,7 +83,8 @@ def sign(
 
 def signature_of(crash: Crash) -> Signature:
     """The signature of a whole crash record, as its triage gave it or newer rules give it."""
-    signature = sign(crash.id, crash.signal, crash.crashed_thread, builds_of(crash), overflow=is_overflow(crash))
+    signature = sign(crash.id, crash.signal, crash.crashed_thread, builds_of(crash), overflow=is_overflow(crash),
+                     fault=crash.fault)  # fmt: skip
     told = {marker for finding in crash.findings for marker in _marked(finding.rule)}
     frames = crash.crashed_thread.frames if crash.crashed_thread else ()
     if frames and "jit" in (frames[0].note or "").split(", "):
@@ -147,11 +150,16 @@ def _part(step: Step) -> str:
     return f"{step.module}!sub_{start}@{build}"
 
 
-def _died_in(script: Step, heap: str | None) -> str:
-    """The key of a crash without native frames that count: in the allocator, or in the interpreter's loop."""
+def _died_in(script: Step, heap: str | None, fault: Fault | None) -> str:
+    """The key of a crash without native frames that count: in the allocator, or in the code of what the script did.
+
+    That may be long: what could not be had tells where in it.
+    """
     if heap is not None:
         return f"allocator|{_part(script)}"
-    return f"{_part(script)}#{instruction(script.opcode)}" if script.opcode else _part(script)
+    at = f"#{instruction(script.opcode)}" if script.opcode else ""
+    had = " ".join(part for part in (access(fault), reach(fault)) if part)
+    return f"{_part(script)}{at}{f'@{had}' if had else ''}"
 
 
 def _recursion(crash_id: str, shape: Shape, signal: str) -> Signature:
