@@ -184,7 +184,9 @@ def test_the_member_that_could_not_be_had_tells_places_of_one_function_apart() -
         pair = profile(A, fault=one), profile(A, fault=other, build=build)
         return next(row for row in compare(*pair).rows if (row.a or "").endswith(("+0x18", "+0x188")))
 
-    assert row(missed(0x18), missed(0x18)) == Row("8 bytes at +0x18", "8 bytes at +0x18", "match", weights().reach)
+    assert row(missed(0x18), missed(0x18)) == Row(
+        "8 bytes at +0x18", "8 bytes at +0x18", "match", weights().reach, "how far behind the pointer it reached"
+    )
     assert row(missed(0x18), missed(0x10), "dd").verdict == "different"
     assert row(missed(0x18), missed(0x18, size=1)).b == "1 byte at +0x18"
     # A large structure has its members somewhere else in another version: that cannot be told.

@@ -73,8 +73,8 @@ def weights() -> Weights:
 class Row:
     """One line of two stacks side by side. `a`, `b` as people read them, `None` on the side that has none.
 
-    `verdict` is `match`, `different`, `gap`, or `unknown`; `weight` what it counts. `why` says by what two
-    functions are one that have no name in common.
+    `verdict` is `match`, `different`, `gap`, or `unknown`; `weight` what it counts. `why` says what the line is
+    about, or by what two functions are one that have no name in common.
     """
 
     a: str | None
@@ -187,12 +187,13 @@ def _doors(a: Step, b: Step, given: Weights, against: float) -> Iterator[Row]:
     if a.kind != b.kind:
         yield Row(text(a), text(b), DIFFERENT, given.script)
     elif a.kind == BUILT_IN:
-        yield Row(text(a), text(b), *((MATCH, 2 * _worth(a, given)) if same else (DIFFERENT, against)))
+        verdict, weight = (MATCH, 2 * _worth(a, given)) if same else (DIFFERENT, against)
+        yield Row(text(a), text(b), verdict, weight, "the built-in function at work")
     else:
         yield Row(text(a), text(b), MATCH if same else DIFFERENT, given.script)
         if a.opcode and b.opcode:
             same = instruction(a.opcode) == instruction(b.opcode)
-            yield Row(a.opcode, b.opcode, MATCH if same else DIFFERENT, given.opcode)
+            yield Row(a.opcode, b.opcode, MATCH if same else DIFFERENT, given.opcode, "what the script was doing")
 
 
 def _weigh(steps: Sequence[Step], given: Weights, factor: float = 1.0) -> list[_Weighed]:
@@ -370,10 +371,11 @@ def _reached(a: Profile, b: Profile, given: Weights) -> Row:
     """The member of a structure that could not be had: of a large one, another version has it somewhere else."""
     (one, size), (other, width) = _numbers(a.reach or ""), _numbers(b.reach or "")
     verdict = MATCH if (one, size) == (other, width) else DIFFERENT
+    why = "how far behind the pointer it reached"
     if verdict == DIFFERENT and size == width and min(one, other) >= _FAR and _are_other_builds(a, b):
-        verdict = UNKNOWN
+        verdict, why = UNKNOWN, "another version has this member somewhere else"
     said, told = (f"{wide} byte{'s' * (wide > 1)} at {far:+#x}" for far, wide in ((one, size), (other, width)))
-    return Row(said, told, verdict, given.reach)
+    return Row(said, told, verdict, given.reach, why)
 
 
 _FAR = 0x40

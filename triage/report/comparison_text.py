@@ -57,7 +57,9 @@ def verdict(
 
 def _row(row: Row) -> str:
     a, b = (clean(side or "—", limit=_WIDTH) for side in (row.a, row.b))
-    said = f"the same: {clean(row.why, limit=_WHY)}" if row.why else _SAID[row.verdict]
+    said = _SAID[row.verdict]
+    if row.why:
+        said = f"{said.partition(':')[0]}: {clean(row.why, limit=_WHY)}"
     return f"  {row.weight:6.2f}  {a:<{_WIDTH}} {_MARKS[row.verdict]} {b:<{_WIDTH}}  {said}".rstrip()
 
 
