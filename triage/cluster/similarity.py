@@ -33,7 +33,8 @@ class Weights:
     what is left of that where any function may die; `foreign` what is left of a frame that only one of two builds
     has. Of functions without a name, `alike` is the share of what they refer to from which they may be one,
     `sure` what they must have in common to be so beyond doubt, `unlike` the share below which they are two, the
-    surer the nearer both come to refer to as much as `rich`. The values are in weights.json, tuned on known bugs.
+    surer the nearer both come to refer to as much as `rich`; `bare` of that where one refers to nothing. The
+    values are in weights.json, tuned on known bugs.
     """
 
     decay: float
@@ -59,6 +60,7 @@ class Weights:
     sure: float
     unlike: float
     rich: float
+    bare: float
     join: float
     evidence: float
 
@@ -249,8 +251,20 @@ def _by_traits(a: Step, b: Step, given: Weights) -> Relation:
     if share >= given.alike:
         return Relation(MATCH, min(1.0, common / given.sure), described(a.traits, b.traits))
     if share < given.unlike:
-        return Relation(UNKNOWN, 1.0 - min(1.0, richness(a.traits) / given.rich, richness(b.traits) / given.rich))
+        return Relation(UNKNOWN, 1.0 - _unlike(a, b, given))
     return _UNTOLD
+
+
+def _unlike(a: Step, b: Step, given: Weights) -> float:
+    """How sure it is, from 0 to 1, that two functions which refer to nothing in common are two.
+
+    The surer, the more both refer to. One that refers to nothing may have lost it to a caller; what has a name and
+    no traits is known to all builds by that name.
+    """
+    less, more = sorted(richness(step.traits) / given.rich for step in (a, b))
+    if less == 0.0 and (a.name is None) == (b.name is None):
+        more *= given.bare
+    return min(1.0, less or more)
 
 
 def _build(step: Step) -> str:
