@@ -187,7 +187,7 @@ def _doors(a: Step, b: Step, given: Weights, against: float) -> Iterator[Row]:
     """What the script had called, or was doing: the same in every build. `against` weighs two built-in functions."""
     same = a.name == b.name
     if a.kind != b.kind:
-        yield Row(text(a), text(b), DIFFERENT, given.script)
+        yield Row(text(a), text(b), DIFFERENT, given.opcode, "a built-in function, and script code by itself")
     elif a.kind == BUILT_IN:
         verdict, weight = (MATCH, 2 * _worth(a, given)) if same else (DIFFERENT, against)
         yield Row(text(a), text(b), verdict, weight, "the built-in function at work")
