@@ -98,28 +98,31 @@ def tokens(found: Profile) -> Iterator[str]:
         yield f"at:{found.died_at}"
     if found.entry:
         yield f"e:{found.entry}"
-    door = found.door
-    if door is not None:
-        told = door.name if door.kind == BUILT_IN else instruction(door.opcode or "")
-        yield f"d:{told} {found.fault} {found.reach}"
+    yield from _door_tokens(found)
     for step in found.steps:
         if step.kind == NATIVE and step.name is not None:
             yield f"n:{step.name}"
         if step.kind == NATIVE and step.function is not None:
             yield f"u:{step.function}"
-        elif step.kind == BUILT_IN:
-            yield f"b:{step.name}"
         if step.place:
             yield f"at:{step.place}"
         for trait in telling(step.traits, _TRAITS):
             yield f"t:{trait}"
-    innermost = found.steps[0] if found.steps else None
-    if innermost is not None and innermost.kind == SCRIPT:
-        yield f"o:{instruction(innermost.opcode or '')}"
     for step in found.steps:
         if step.kind == SCRIPT:
             yield f"s:{step.name}"
             break
+
+
+def _door_tokens(found: Profile) -> Iterator[str]:
+    """What the script had called or was doing, alone and with what could not be had: few, rare and rarer."""
+    door = found.door
+    if door is None:
+        return
+    told = door.name if door.kind == BUILT_IN else instruction(door.opcode or "")
+    yield f"d:{told} {found.fault} {found.reach}"
+    yield f"d:{told} {found.fault}"
+    yield f"d:{told} at work"
 
 
 def dump(found: Profile) -> str:
