@@ -12,7 +12,8 @@ from triage.model import Frame
 from triage.report.comparison_text import lines
 
 FIXED = replace(weights(), decay=0.5, offset=0.5, built_in=1.5, other=2.0, script=0.2, fault=0.4, reach=0.6,
-                commonest=1.0, foreign=0.5, unknown=0.2, first=2.0, outside=0.5, opcode=1.0, helper=0.18, join=0.7)  # fmt: skip
+                commonest=1.0, foreign=0.5, unknown=0.2, first=2.0, outside=0.5, opcode=1.0, helper=0.18,
+                join=0.7)  # fmt: skip
 
 
 def crash(*frames: Frame, build: str, reach: str) -> Profile:
