@@ -8,8 +8,12 @@ function is found by counting back. A frame whose function is another one is in 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import NamedTuple
 
 from triage.runtimes.php.functions import Function
+from triage.runtimes.php.layout import Layout
 from triage.runtimes.php.reader import Reader
 
 _CALLS = ("ZEND_DO_FCALL", "ZEND_DO_ICALL", "ZEND_DO_UCALL", "ZEND_DO_FCALL_BY_NAME")
@@ -32,16 +36,36 @@ _MOST_BACK = 2000
 _RELATIVE_LITERALS_SINCE = 70300
 
 
+class _Instructions(NamedTuple):
+    """Numbers of instructions: `calls` make a call, `ends` end what one of `begins` began."""
+
+    calls: frozenset[int]
+    ends: frozenset[int]
+    begins: frozenset[int]
+    literals: Mapping[int, int]
+
+
+@lru_cache(maxsize=32)
+def _instructions(layout: Layout) -> _Instructions:
+    def numbers(names: Iterable[str]) -> frozenset[int]:
+        found = map(layout.opcode, names)
+        return frozenset(number for number in found if number is not None)
+
+    literals = {layout.opcode(name): count for name, count in _LITERALS.items()}
+    return _Instructions(
+        calls=numbers(_CALLS),
+        ends=numbers((*_CALLS, "ZEND_CALLABLE_CONVERT")),
+        begins=numbers(_BEGINS),
+        literals={number: count for number, count in literals.items() if number is not None},
+    )
+
+
 class CallSites:
     """Reads the names callers use."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        number = reader.layout.opcode
-        self._calls = {number(name) for name in _CALLS} - {None}
-        self._ends = self._calls | ({number("ZEND_CALLABLE_CONVERT")} - {None})
-        self._begins = {number(name) for name in _BEGINS} - {None}
-        self._literals = {number(name): count for name, count in _LITERALS.items()}
+        self._calls, self._ends, self._begins, self._literals = _instructions(reader.layout)
         self._known: dict[int, frozenset[str] | None] = {}
 
     def doubt(self, caller: Function, opline: int | None, callee: Function) -> str | None:

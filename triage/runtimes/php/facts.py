@@ -49,7 +49,8 @@ def request(reader: Reader, php: Php) -> Request | None:
 
 def _text(reader: Reader, table: int | None, name: str) -> str | None:
     """The text of one entry of a table."""
-    return reader.text_value(reader.find(table, name)) if table is not None else None
+    elements = reader.first(table) if table is not None else []
+    return reader.text_value(next((element.value for element in elements if element.key == name), None))
 
 
 def memory(reader: Reader, php: Php, heap: Shape | str) -> MemoryUse | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from triage.corefile.protocol import Memory, c_string
@@ -18,6 +19,7 @@ from triage.text import from_bytes
 MAX_STRING = 1 << 20
 _SHORT = 40
 MAX_ELEMENTS = 1 << 20
+_FIRST = 4096
 _PACKED_ZVALS_SINCE = 80200
 
 
@@ -54,6 +56,7 @@ class Reader:
         self._places = layout.fields
         self._strings: dict[tuple[int, int], str | None] = {}
         self._proven: set[int] = set()
+        self._tables: dict[int, list[Element]] = {}
 
     def number(self, address: int, size: int = 8) -> int | None:
         """An unsigned little-endian integer."""
@@ -184,6 +187,12 @@ class Reader:
                 continue
             key = struct.unpack_from("<Q", raw, at + 24)[0] if step == 32 else 0
             yield Element(self.string(key) if key else None, Value(kind, payload, address + at))
+
+    def first(self, table: int) -> list[Element]:
+        """The first 4096 elements of the HashTable at `table`, read once."""
+        if table not in self._tables:
+            self._tables[table] = list(islice(self.elements(table), _FIRST))
+        return self._tables[table]
 
     def find(self, table: int, key: str) -> Value | None:
         """The element of a HashTable with a given string key."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
+from functools import lru_cache
 
 from triage import redact
+from triage.runtimes.php.layout import Layout
 from triage.runtimes.php.reader import Reader, Value
 
 _PREVIEW = 64
@@ -21,13 +24,19 @@ _PLAIN = {
 UNREADABLE = "unreadable"
 
 
+@lru_cache(maxsize=32)
+def _plain(layout: Layout) -> Mapping[int, str]:
+    """The types told in one word, by number."""
+    return {layout.constant(name): text for name, text in _PLAIN.items()}
+
+
 class Values:
     """Describes zvals of one core."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+        self._plain = _plain(reader.layout)
         constant = reader.layout.constant
-        self._plain = {constant(name): text for name, text in _PLAIN.items()}
         self._string, self._array = constant("IS_STRING"), constant("IS_ARRAY")
         self._object, self._reference = constant("IS_OBJECT"), constant("IS_REFERENCE")
 

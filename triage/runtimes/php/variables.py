@@ -42,9 +42,7 @@ def variables(reader: Reader, php: Php) -> dict[str, str]:
 
 def _described(reader: Reader, array: str, table: int) -> Iterator[tuple[str, str]]:
     values = Values(reader)
-    for at, element in enumerate(reader.elements(table)):
-        if at >= _MOST:
-            return
+    for at, element in enumerate(reader.first(table)[:_MOST]):
         key = _key(element.key) if element.key is not None else str(at)
         text = reader.text_value(element.value)
         harmless = text is not None and array == "_SERVER" and redact.is_harmless(key)
