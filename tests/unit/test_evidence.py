@@ -107,10 +107,14 @@ def test_gaps_are_compared_where_that_is_asked_for() -> None:
 
 
 def test_nothing_is_noted_any_more_when_it_was_always_in_vain() -> None:
-    recalled = Recalled()
-    notes = []
+    recalled, notes = Recalled(), list[bool]()
+
+    def work(own: CoreMemory) -> object:
+        notes.append(own.notes)
+        return own.read(_BASE, 4)
+
     for at in range(20):
-        recalled.get("head", memory(bytes([at]) * 4), lambda own: notes.append(own.notes) or own.read(_BASE, 4))
+        recalled.get("head", memory(bytes([at]) * 4), work)
     assert sum(notes) == 8
 
 
