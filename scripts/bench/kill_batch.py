@@ -1,7 +1,8 @@
 """kill -9 at random moments of a batch, over and over: no record may be lost or doubled.
 
-    python scripts/bench/kill_batch.py [ROUNDS]     default 100
+    python scripts/bench/kill_batch.py [ROUNDS [JOBS]]     default 100 rounds, 1 process
 
+With JOBS there are so many cores that several are handed out, and stored, together.
 Prints one line; exit status 1 when the store differs from that of a run that was left alone.
 """
 
@@ -23,22 +24,23 @@ sys.path.insert(0, str(ROOT))
 from tests.lab.native import SOURCES  # noqa: E402
 from triage.demo.lab import Process, crash  # noqa: E402
 
-_CORES = 30
+_CORES, _CORES_A_JOB = 30, 48
 
 
 def main() -> int:
     """Run the rounds and compare."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    jobs = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     folder = Path(tempfile.mkdtemp(prefix="triage-kill-"))
     try:
-        cores = _cores(folder)
-        alone = _batch(folder / "alone.db", cores)
+        cores = _cores(folder, _CORES if jobs == 1 else _CORES_A_JOB * jobs)
+        alone = _batch(folder / "alone.db", cores, jobs)
         alone.wait()
         expected = _content(folder / "alone.db")
         choice, kills, fresh, bad = random.Random(7), 0, 0, []
         store = folder / "killed-0.db"
         for number in range(rounds):
-            process = _batch(store, cores)
+            process = _batch(store, cores, jobs)
             time.sleep(choice.uniform(0.2, 6.0))
             if process.poll() is None:
                 process.kill()
@@ -46,7 +48,7 @@ def main() -> int:
             process.wait()
             bad += _damage(store, expected)
             if number % 10 == 9:  # finish this store and begin another
-                _batch(store, cores).wait()
+                _batch(store, cores, jobs).wait()
                 fresh += 1
                 if _content(store) != expected:
                     bad.append(f"round {number}: {store.name} differs from the run that was left alone")
@@ -60,11 +62,11 @@ def main() -> int:
     return 1 if bad else 0
 
 
-def _cores(folder: Path) -> Path:
+def _cores(folder: Path, count: int) -> Path:
     program, cores = folder / "faults", folder / "cores"
     cores.mkdir()
     subprocess.run(["gcc", "-w", "-o", str(program), str(SOURCES / "faults.c"), "-pthread", "-lm"], check=True)
-    for number in range(_CORES):
+    for number in range(count):
         run = folder / f"run{number}"
         run.mkdir()
         name = ("null_write", "wild_read", "assertion")[number % 3]
@@ -72,8 +74,9 @@ def _cores(folder: Path) -> Path:
     return cores
 
 
-def _batch(store: Path, cores: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "triage", "batch", "--json", "--store", str(store), str(cores)]
+def _batch(store: Path, cores: Path, jobs: int) -> subprocess.Popen[bytes]:
+    options = ["--json", "--jobs", str(jobs), "--store", str(store)]
+    command = [sys.executable, "-m", "triage", "batch", *options, str(cores)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
 
 

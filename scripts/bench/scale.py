@@ -372,6 +372,7 @@ PARTS = {
 def main(names: Sequence[str]) -> None:
     """Print the tables."""
     ctypes.CDLL(None).prctl(_SUBREAPER, 1)  # grandchildren without a parent become ours
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each process compiles all anew, as no installed one does
     for name in names or PARTS:
         with tempfile.TemporaryDirectory() as folder:
             PARTS[name](Path(folder))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
@@ -19,10 +21,11 @@ from click.testing import CliRunner
 
 from tests.crashes.conftest import Maker
 from tests.store import postgres_server
+from triage import workers
 from triage.cli.main import triage
 from triage.config import Settings
 from triage.gdb.locate import find_gdb
-from triage.workers import Done, Job, processes, triage_all, worker_count
+from triage.workers import Done, Job, groups, processes, triage_all, triage_one, worker_count
 
 pytestmark = [pytest.mark.gdb, pytest.mark.php]
 NAMES = ("kill-main", "callbacks", "generator", "abort", "magic")
@@ -68,6 +71,49 @@ def test_a_killed_worker_takes_one_core_with_it(cores: list[Path]) -> None:
             os.kill(pid, signal.SIGKILL)
         found += chain.from_iterable(results)
     assert [done.outcome.status for done in found] == ["ok"] * len(NAMES) + ["error"]
+
+
+def _dying(job: Job, path: Path) -> Done:
+    """As `triage_one`, with a core that kills whoever reads it."""
+    if path.name.startswith("generator"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return triage_one(job, path)
+
+
+@contextmanager
+def _forked(count: int) -> Iterator[Executor]:
+    """As `processes`; they have what was put in place of something here."""
+    with ProcessPoolExecutor(count, multiprocessing.get_context("fork")) as executor:
+        yield executor
+
+
+def test_a_core_that_kills_its_worker_takes_none_of_its_group_along(
+    cores: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "triage_one", _dying)
+    monkeypatch.setattr(workers, "processes", _forked)
+    monkeypatch.setattr(workers, "groups", lambda paths, _workers: iter([paths[:4], paths[4:]]))
+    job = Job(Settings(), find_gdb(), None)
+    with _forked(1) as executor, closing(triage_all(executor, job, cores, 1)) as results:
+        found = list(chain.from_iterable(results))
+    codes = [done.outcome.failure.code if done.outcome.failure else None for done in found]
+    assert codes == [None, None, "worker-died", None, None, "not-a-core"]
+    assert [done.outcome.core for done in found] == list(map(str, cores))
+
+
+def test_small_cores_travel_together_large_ones_alone(tmp_path: Path) -> None:
+    def made(count: int, size: int) -> list[Path]:
+        found = [tmp_path / f"{size}-{number}" for number in range(count)]
+        for path in found:
+            path.touch()
+            os.truncate(path, size)
+        return found
+
+    small, large = made(200, 7 << 20), made(3, 10 << 30)
+    together = [len(group) for group in groups([*small, *large, tmp_path / "gone"], 2)]
+    assert together == [6] * 33 + [2, 1, 1, 1, 1]
+    assert [len(group) for group in groups(small[:20], 2)] == [1] * 20
+    assert list(groups([], 2)) == []
 
 
 def test_as_many_processes_as_are_worth_it() -> None:

@@ -1,7 +1,8 @@
 """A batch that another program watches and steers: the terminal interface.
 
 It says `step DONE TOTAL` on stderr before the first input and after each, pauses before the next input on SIGUSR1,
-goes on on SIGUSR2, and stops before the next on SIGINT; a second SIGINT ends it at once.
+goes on on SIGUSR2, and stops before the next on SIGINT; a second SIGINT ends it at once. Inputs that came back from a
+worker together are stored together: it pauses and stops after the last of them.
 """
 
 from __future__ import annotations
