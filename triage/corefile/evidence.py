@@ -34,11 +34,9 @@ class Evidence(NamedTuple):
 
     def holds(self, memory: CoreMemory) -> bool:
         """Whether another process's memory gives the very same answers."""
-        read = memory.read
-        for address, raw in self.pieces:
-            if read(address, len(raw)) != raw:
-                return False
-        return all(read(*one) is None for one in self.lacking) and all(
+        if not memory.agrees(self.pieces):
+            return False
+        return all(memory.read(*one) is None for one in self.lacking) and all(
             question(memory, *asked) == answer for question, asked, answer in self.told
         )
 

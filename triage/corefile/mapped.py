@@ -87,8 +87,13 @@ def open_mapped(path: Path) -> Buffer:
 
 @contextmanager
 def mapped(path: Path) -> Iterator[Buffer]:
-    """`open_mapped` for the length of a `with` block."""
+    """`open_mapped` for the length of a `with` block, for a file of which little is read, here and there.
+
+    The kernel is told so: else it reads 32 pages for each one that is asked for.
+    """
     view = open_mapped(path)
+    if isinstance(view, mmap.mmap):
+        view.madvise(mmap.MADV_RANDOM)
     try:
         yield view
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from mmap import mmap
+from mmap import ALLOCATIONGRANULARITY, MADV_WILLNEED, mmap
 from operator import attrgetter
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ Backing = Callable[[FileMapping], Buffer | None]
 
 T = TypeVar("T")
 MAX_READ = 64 * 1024 * 1024
+_LARGE = 64 * 1024
 _ADDRESS, _START = attrgetter("address"), attrgetter("start")
 
 
@@ -103,6 +104,8 @@ class CoreMemory:
             end = start + min(file_size, memory_size)
             if address + size <= end:
                 self._recent = start, end, start - offset
+                if size >= _LARGE:
+                    self._expect(address - start + offset, size)
                 found = self._data[address - start + offset : address - start + offset + size]
                 if len(found) == size:
                     return found
@@ -118,12 +121,30 @@ class CoreMemory:
             have += len(piece)
         return b"".join(pieces)
 
+    def agrees(self, pieces: Iterable[tuple[int, bytes]]) -> bool:
+        """Whether exactly these bytes are at these addresses: `read` for each, in one go."""
+        data, start, end, shift = self._data, 0, 0, 0
+        for address, raw in pieces:
+            if not start <= address or address + len(raw) > end:
+                if self.read(address, len(raw)) != raw:
+                    return False
+                start, end, shift = self._recent
+            elif data[address - shift : address - shift + len(raw)] != raw:
+                return False
+        return True
+
     def ask(self, question: Callable[..., T], *asked: Hashable) -> T:
         """`question(memory, *asked)`: where only its answer matters, and not what it is made of (evidence.py)."""
         return question(self, *asked)
 
     def note(self, addresses: Iterable[int], size: int) -> None:
         """Told by who reads from `words`: so many bytes at each of these addresses were looked at."""
+
+    def _expect(self, offset: int, size: int) -> None:
+        """Let the kernel fetch a stretch of the file at once: the map is made for short reads."""
+        if isinstance(self._data, mmap):
+            start = offset - offset % ALLOCATIONGRANULARITY
+            self._data.madvise(MADV_WILLNEED, start, min(offset + size, len(self._data)) - start)
 
     @contextmanager
     def words(self, address: int) -> Iterator[Words | None]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import cached_property
 from typing import TypeVar, overload
 
-from triage.corefile.evidence import Noting, Recalled
+from triage.corefile.evidence import Evidence, Noting, Recalled
 from triage.corefile.memory import CoreMemory
 
 T = TypeVar("T")
@@ -30,23 +30,24 @@ class TwinNames(Mapping[int, str]):
         self._memory = memory
         self._read = read
         self._noting: Noting | None = None
+        self._before: Evidence | None = None
         self._kept = 0
 
     @cached_property
     def _known(self) -> dict[int, str | None]:
         """What was looked up so far; `None` for an address without a name."""
         found = self._recalled.find(self._question, self._memory)
-        if found is not None:
-            self._noting = Noting(self._memory, found.evidence)
-            self._kept = self._noting.count
-            known: dict[int, str | None] = found.answer
-            return known
-        if self._recalled.is_worth_noting(self._question):
-            self._noting = Noting(self._memory)
-        return {}
+        if found is None:
+            return {}
+        self._before = found.evidence
+        known: dict[int, str | None] = found.answer
+        return known
 
     @cached_property
     def _names(self) -> Mapping[int, str]:
+        if self._before is not None or self._recalled.is_worth_noting(self._question):
+            self._noting = Noting(self._memory, self._before)
+            self._kept = self._noting.count if self._before is not None else 0
         return self._read(self._noting if self._noting is not None else self._memory)
 
     def _look_up(self, address: int) -> str | None:
