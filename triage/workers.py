@@ -15,8 +15,9 @@ from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,11 +115,18 @@ def _memory() -> int:
     return (int(fields[1]) - int(fields[2])) * _PAGE
 
 
+def prepare() -> None:
+    """Start the process that processes come from, if it does not run: it loads our code while we go on."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["triage.workers", "triage.pipeline"])
+    with suppress(OSError):  # it is started once more with the first of them, and that is what tells
+        forkserver.ensure_running()
+
+
 @contextmanager
 def processes(count: int) -> Iterator[Executor]:
     """An executor of that many processes on this machine."""
+    prepare()
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["triage.workers", "triage.pipeline"])
     executor = ProcessPoolExecutor(count, context, initializer=_begin, max_tasks_per_child=_TASKS)
     try:
         yield executor

@@ -129,3 +129,22 @@ def test_settings_of_other_versions(suite: Suite, sapi: str, tmp_path: Path, mon
         assert of_cli(php, tmp_path, monkeypatch)["memory_limit"] == ("77M", "-1")
     else:
         assert of_fpm(f"/usr/sbin/php-fpm{suite.php}", php, tmp_path)["post_max_size"][0] == "3M"
+
+
+@pytest.mark.suites
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: f"{suite.name}-{suite.php}")
+def test_files_and_defaults_of_extensions(suite: Suite, tmp_path: Path) -> None:
+    """Also of PHP 7, which keeps what it knows of an extension on its heap and not in the extension's file."""
+    php = of_suite(suite)
+    made = make(Case(name="settings", script="settings.php"), php, tmp_path)
+    with open_core(made.core) as found:
+        finder = Finder(made.sysroot)
+        found.memory.use_files(finder.backing(found.modules))
+        process = detect(found, finder)
+        assert isinstance(process, PhpProcess)
+        files, directives = process.read().runtime.extension_files, process.directives()
+    assert Path(files["posix"]).name == "posix.so"
+    assert Path(files["FFI"]).name == "ffi.so"
+    assert not {"Core", "standard"} & files.keys()
+    unknown = [item.name for item in directives if not (item.known or item.taken)]
+    assert len(unknown) <= 2, unknown

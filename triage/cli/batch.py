@@ -28,7 +28,7 @@ from triage.model import Failure, Outcome, Status
 from triage.store import InputStamp, Store
 from triage.text import clean, plural
 from triage.wire import outcome_to_json
-from triage.workers import Done, Job, cluster, processes, release, triage_all, triage_some, worker_count
+from triage.workers import Done, Job, cluster, prepare, processes, release, triage_all, triage_some, worker_count
 
 Result = Filed | Outcome
 """What became of an input: now, or as it is known from before."""
@@ -167,6 +167,8 @@ def run(
     """
     tally = Tally()
     lanes: Counter[str] = Counter()
+    if spread.dask is None and spread.jobs is not None and spread.jobs > 1:
+        prepare()
     with chosen.open_store() as store, store.lock():
         store.resign()
         job = Job(chosen.settings, find_gdb(chosen.settings.gdb), trust)

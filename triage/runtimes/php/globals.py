@@ -43,13 +43,17 @@ _ANY = "8.2.0"
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """A loaded module as its module_entry tells. `entry` is its address."""
+    """A loaded module as its module_entry tells. `entry` is its address, `within` one in the module's own file.
+
+    Up to 7.4 PHP keeps copies of the entries on its heap; the names they lead to lie in the files all the same.
+    """
 
     name: str
     version: str | None
     entry: int
     zts: bool
     debug: bool
+    within: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +318,9 @@ def read_extensions(
         if raw is None or name is None:
             continue
         version = text(_word(raw, version_at))
-        found.append(Extension(name, version, entry, zts=bool(raw[zts_at]), debug=bool(raw[debug_at])))
+        found.append(
+            Extension(name, version, entry, bool(raw[zts_at]), bool(raw[debug_at]), within=_word(raw, name_at))
+        )
     return found
 
 

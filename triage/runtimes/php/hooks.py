@@ -62,7 +62,7 @@ class Hooks:
 
     def _extension(self, module: MappedModule) -> str | None:
         """The extension whose module_entry lies in the file."""
-        return next((e.name for e in self._php.extensions if module.start <= e.entry < module.end), None)
+        return next((e.name for e in self._php.extensions if module.start <= e.within < module.end), None)
 
     def _observers(self, frames: Sequence[int]) -> Iterator[Hook]:
         """Function-call observers (PHP 8.0 and newer), from the run-time caches of called functions."""

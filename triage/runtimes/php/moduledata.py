@@ -21,7 +21,7 @@ class ModuleData:
         self._files: dict[int, MappedModule] = {}
         for extension in php.extensions:
             number = reader.field(extension.entry, "module_entry", "module_number")
-            file = core.module_at(extension.entry)
+            file = core.module_at(extension.within)
             if number is not None and file is not None:
                 self._files[number] = file
         self._read: dict[str, list[Block]] = {}

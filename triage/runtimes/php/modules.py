@@ -11,7 +11,7 @@ def files(core: CoreFile, php: Php) -> dict[str, str]:
     """Extension → the path of its own file; those built into PHP are left out."""
     found = {}
     for extension in php.extensions:
-        module = core.module_at(extension.entry)
+        module = core.module_at(extension.within)
         if module is not None and module.path != php.module.path:
             found[extension.name] = module.path
     return found
