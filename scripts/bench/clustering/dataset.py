@@ -2,8 +2,8 @@
 
 The bugs of corpus.py are for design and tuning: 105 of them were sealed once and were looked at five times, which
 used them up. Those of fresh.py judge: the first of them (`fresh`) were looked at twice and then used for tuning, the
-tables (`newest`) came after that. Those of sealed.py (`sealed`, set C) were made last, with labels decided from PHP's
-source. `looks.txt` in the corpus' folder counts how often such figures were printed.
+tables (`newest`) came after that. Those of sealed.py (`sealed`, set C; then `last`, set D) were made last, with
+labels decided from PHP's source. `looks.txt` in the corpus' folder counts how often such figures were printed.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from tests.lab.faults import PHP
 from triage.model import Crash
 from triage.wire import crash_from_json
 
-OLD, FRESH, NEWEST, SEALED = "old", "fresh", "newest", "sealed"
+OLD, FRESH, NEWEST, SEALED, LAST = "old", "fresh", "newest", "sealed", "last"
 _LOOKS = "looks.txt"
-_SET_C = "set C: "
+_MARKS = {SEALED: "set C: ", LAST: "set D: "}
 _FOR_PEERS = 40
 _CALLED = re.compile(r"\bfaulty_\w+")
 
@@ -62,7 +62,7 @@ def _labels() -> dict[str, str]:
 
 
 def load(part: str, *, traits: bool = True) -> list[Trace]:
-    """The traces of one part's bugs: `old`, `fresh`, `newest` or `sealed`; without traits they are there sooner."""
+    """The traces of the bugs of `old`, `fresh`, `newest`, `sealed` or `last`; without traits they come sooner."""
     labels = _labels()
     found = []
     for record in records(part):
@@ -76,27 +76,28 @@ def records(part: str) -> Iterator[dict[str, Any]]:
     """What is kept of one part."""
     if part == OLD:
         return corpus.traces()
-    if part == SEALED:
-        return sealed.traces()
+    if part in sealed.SETS:
+        return sealed.traces(sealed.SETS[part])
     return fresh.traces(fresh.NEWEST if part == NEWEST else fresh.PARTS)
 
 
 def count_look(part: str, why: str) -> int:
     """Write down that figures of a part's bugs are looked at now; returns how often that was so.
 
-    Set C has a count of its own; before it, the word "sealed" stood for other bugs.
+    Sets C and D have counts of their own; before them, the word "sealed" stood for other bugs.
     """
     path = home() / _LOOKS
-    mark = _SET_C if part == SEALED else ""
+    mark = _MARKS.get(part, "")
     with path.open("a") as file:
         file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {mark}{why}\n")
-    return sum((_SET_C in line) == (part == SEALED) for line in path.read_text().splitlines())
+    said = [line.split(" ", 1)[-1] for line in path.read_text().splitlines()]
+    return sum(line.startswith(mark) if mark else not line.startswith((*_MARKS.values(),)) for line in said)
 
 
 def sizes() -> Iterator[tuple[str, int, int]]:
     """(part, bugs, traces), without a look at any trace."""
     labels = _labels()
-    for part in (OLD, FRESH, NEWEST, SEALED):
+    for part in (OLD, FRESH, NEWEST, SEALED, LAST):
         bugs = [labels.get(record["bug"], record["bug"]) for record in records(part)]
         yield part, len(set(bugs)), len(bugs)
 

@@ -1,11 +1,12 @@
 """The table: our clusters and other people's rules on the same traces, bugs and split.
 
     .venv/bin/python scripts/bench/clustering/evaluate.py            on the bugs for design and tuning
-    .venv/bin/python scripts/bench/clustering/evaluate.py --sealed   on set C, which design has not seen
+    .venv/bin/python scripts/bench/clustering/evaluate.py --last     on set D, which design has not seen
+    .venv/bin/python scripts/bench/clustering/evaluate.py --sealed   on set C, made before it
     .venv/bin/python scripts/bench/clustering/evaluate.py --newest   on those made before it
     .venv/bin/python scripts/bench/clustering/evaluate.py --fresh    on those made before them
 
-Each use of the last three is counted.
+Each use of the last four is counted.
 
 `all`, `stripped` or `full` limit the table to those sets; --no-peers leaves it out, --no-details what
 follows it. Parts of one table may so be made by several runs at a time.
@@ -192,12 +193,14 @@ def views(traces: Sequence[Trace], labels: Labels) -> None:
 
 
 def kinds(traces: Sequence[Trace], labels: Labels) -> None:
-    """Set C's three kinds apart, in the clusters of all."""
+    """The kinds of sets C and D apart, in the clusters of all."""
     scores = measure.per_trace([trace.bug for trace in traces], labels)
     for title in sealed.KINDS.values():
         at = [i for i, trace in enumerate(traces) if sealed.kind_of(trace.bug) == title]
         precision, recall = (sum(scores[i][k] for i in at) / max(1, len(at)) for k in (0, 1))
         bugs = len({traces[i].bug for i in at})
+        if not bugs:
+            continue
         print(f"{title}: {bugs} bugs, {len(at)} traces: P {precision:.3f} R {recall:.3f}")
 
 
@@ -295,14 +298,16 @@ def main(argv: list[str]) -> int:
     ensure_packages()
     for part, bugs, count in dataset.sizes():
         print(f"{part}: {bugs} bugs, {count} traces")
-    part = next((part for part in (dataset.SEALED, dataset.NEWEST, dataset.FRESH) if f"--{part}" in argv), OLD)
+    part = next(
+        (part for part in (dataset.LAST, dataset.SEALED, dataset.NEWEST, dataset.FRESH) if f"--{part}" in argv), OLD
+    )
     judge = dataset.load(part)
     if part != OLD:
         print(f"look number {dataset.count_look(part, ' '.join(argv))} at bugs that design had not seen")
     if "--no-details" not in argv:
         labels = ours(judge)
         views(judge, labels)
-        if part == dataset.SEALED:
+        if part in sealed.SETS:
             kinds(judge, labels)
         failures(judge, labels)
         shuffles(judge)

@@ -1,12 +1,14 @@
-"""Set C: sealed bugs, labelled from PHP's source before any trace was made; they judge, nothing is tuned on them.
+"""Sets C and D: sealed bugs, labelled from PHP's source before any trace was made; nothing is tuned on them.
 
-    .venv/bin/python scripts/bench/clustering/sealed.py [PART…]      make what is missing
-    .venv/bin/python scripts/bench/clustering/sealed.py --check      how many; which died elsewhere than meant
+    .venv/bin/python scripts/bench/clustering/sealed.py [PART…]          make what is missing
+    .venv/bin/python scripts/bench/clustering/sealed.py --check [last]   how many; which died elsewhere than meant
 
 Three kinds: mistakes of an extension (mistakes.txt, fixtures/ext/gallery.c); values damaged in memory that one of
 PHP's own C functions then uses (damages.txt); bugs that PHP has by itself, which are its regression tests in ways not
 tried before (sealedtests.py) and recursion without a limit (recursions.txt). A label is one bug: one mistake in, or
-one damaged structure mishandled by, one C function. The head of each list says how that was decided.
+one damaged structure mishandled by, one C function. The head of each list says how that was decided. Set D (`last`)
+was made by the same means when set C had judged: mistakes2.txt with fixtures/ext/freight.c, damages2.txt,
+recursions2.txt, no regression tests.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,11 +36,7 @@ from tests.lab.worker import serving
 from triage.demo.lab import Process
 
 HERE = Path(__file__).resolve().parent
-GALLERY = extension.SOURCE.with_name("gallery.c")
 _STACK = 1 << 20
-_WAYS: dict[str, tuple[str, ...]] = {
-    "debian": ("page-1", "jit", "plain"), "bullseye": ("page-1", "plain"), "trixie": ("page-1",), "own": ("page-1",),
-}  # fmt: skip
 _TWO_VIEWS = "page-1"
 _NOT_OF_DAMAGES = "plain"  # there are twice as many of them as of others: fewer traces of each keep the balance
 View = tuple[str, Path | None]
@@ -49,6 +47,37 @@ KINDS = {
     "": "PHP's own bugs",
 }
 """Kinds of bugs by how their labels begin; the last is that of all others, which are from PHP's tests."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSet:
+    """A set of such bugs: the lists' files, the extension with the mistakes, the ways in which each PHP is made to
+    meet a bug, and the parts that the traces are made and kept in.
+    """
+
+    name: str
+    source: Path
+    mistakes: str
+    damages: str
+    recursions: str
+    ways: Mapping[str, tuple[str, ...]]
+    parts: tuple[str, ...]
+
+
+_WHERE = ("debian", "bullseye", "trixie", "own-8.2.32")
+SET_C = SealedSet(
+    "sealed", extension.SOURCE.with_name("gallery.c"), "mistakes.txt", "damages.txt", "recursions.txt",
+    {"debian": ("page-1", "jit", "plain"), "bullseye": ("page-1", "plain"), "trixie": ("page-1",),
+     "own": ("page-1",)},
+    (*(f"sealed-{kind}-{where}" for kind in ("mistakes", "damages", "recursions", "tests") for where in _WHERE),
+     "sealed-fpm-debian", "sealed-fpm-bullseye"),
+)  # fmt: skip
+SET_D = SealedSet(
+    "last", extension.SOURCE.with_name("freight.c"), "mistakes2.txt", "damages2.txt", "recursions2.txt",
+    {"debian": ("page-1", "jit"), "bullseye": ("page-1", "plain"), "trixie": ("page-1",), "own": ("page-1",)},
+    tuple(f"last-{kind}-{where}" for kind in ("mistakes", "damages", "recursions") for where in _WHERE),
+)  # fmt: skip
+SETS = {each.name: each for each in (SET_C, SET_D)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,43 +104,50 @@ def _rows(file: str, columns: int) -> Iterator[list[str]]:
             yield [part.strip() for part in re.split(r" +\| ", line, maxsplit=columns - 1)]
 
 
-def mistakes() -> list[Bug]:
+def mistakes(of: SealedSet) -> list[Bug]:
     """Those of the extension."""
     return [Bug(f"m-{name}", function, f"function page() {{ {code} }}\npage();")
-            for name, _, function, code in _rows("mistakes.txt", 4)]  # fmt: skip
+            for name, _, function, code in _rows(of.mistakes, 4)]  # fmt: skip
 
 
-def damages() -> list[Bug]:
+def damages(of: SealedSet) -> list[Bug]:
     """Damaged values and what uses them."""
     tools = (HERE / "poke.php").read_text().split("\n", 1)[1]
     found = []
-    for name, function, shows, value, place, code in _rows("damages.txt", 6):
+    for name, function, shows, value, place, code in _rows(of.damages, 6):
         page = f"function page() {{ $v = {value}; poke($v, '{place}'); $r = {code}; leave(); }}\npage();"
         found.append(Bug(f"d-{name}", function, f"{tools}\n{page}", shows, ("ffi.enable=1",)))
     return found
 
 
-def recursions() -> list[Bug]:
+def recursions(of: SealedSet) -> list[Bug]:
     """What PHP itself recurses in without a limit."""
     return [Bug(f"r-{name}", function, f"function page() {{ {code} }}\npage();")
-            for name, function, code in _rows("recursions.txt", 3)]  # fmt: skip
+            for name, function, code in _rows(of.recursions, 3)]  # fmt: skip
 
 
-def library(php: Php, folder: Path) -> tuple[Path, tuple[View, ...]]:
+def every(of: SealedSet) -> tuple[Bug, ...]:
+    """All that the set's lists have."""
+    return (*mistakes(of), *damages(of), *recursions(of))
+
+
+def library(of: SealedSet, php: Php, folder: Path) -> tuple[Path, tuple[View, ...]]:
     """The stripped extension where this PHP sees it, and the views its crashes are read with."""
-    built = extension.build(folder / "gallery.so", php.version, "-g", source=GALLERY)
+    built = extension.build(folder / f"{of.source.stem}.so", php.version, "-g", source=of.source)
     debug = php.views[1][1] if len(php.views) > 1 and php.views[1][1] else folder / "debug"
     split_debug(built, debug)
-    place = php.work / "gallery"
-    place.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["strip", "--strip-all", "-o", str(place / "gallery.so"), str(built)], check=True)
-    return place / "gallery.so", (("stripped", None), ("symbols", debug))
+    file = php.work / of.source.stem / built.name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["strip", "--strip-all", "-o", str(file), str(built)], check=True)
+    return file, (("stripped", None), ("symbols", debug))
 
 
-def makings(php: Php, bugs: Sequence[Bug], views: tuple[View, ...], extra: tuple[str, ...]) -> Iterator[Making]:
+def makings(
+    of: SealedSet, php: Php, bugs: Sequence[Bug], views: tuple[View, ...], extra: tuple[str, ...]
+) -> Iterator[Making]:
     """Each bug in each way of this PHP."""
     for bug in bugs:
-        for way in _WAYS[php.name.split("-")[0]]:
+        for way in of.ways[php.name.split("-")[0]]:
             if way == _NOT_OF_DAMAGES and bug.name.startswith("d-"):
                 continue
             script = _script(php, bug, way)
@@ -123,7 +159,7 @@ def makings(php: Php, bugs: Sequence[Bug], views: tuple[View, ...], extra: tuple
             run = php.work / "runs" / script.stem
             process = Process(argv=php.command(run, (*options, php.inside(script))), folder=run, env={}, stack=_STACK)
             shown = views if way == _TWO_VIEWS else views[:1]
-            yield Making(bug.name, bug.name, "sealed", f"{php.name} {way}", process, shown, php.root)
+            yield Making(bug.name, bug.name, of.name, f"{php.name} {way}", process, shown, php.root)
 
 
 def _script(php: Php, bug: Bug, way: str) -> Path:
@@ -169,33 +205,29 @@ def fpm(php: Php, bugs: Sequence[Bug], kept: Kept, extra: tuple[str, ...]) -> No
 def part(name: str) -> None:
     """Make one part."""
     kept = Kept(home() / "traces" / f"{name}.jsonl.gz")
-    _, kind, where = name.split("-", 2)
-    php = corpus.php_of(where)
+    title, kind, where = name.split("-", 2)
+    of, php = SETS[title], corpus.php_of(where)
     folder = home() / "work" / name
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "mistakes":
-        file, views = library(php, folder)
-        make(makings(php, mistakes(), views, (f"extension={php.inside(file)}",)), kept)
+        file, views = library(of, php, folder)
+        make(makings(of, php, mistakes(of), views, (f"extension={php.inside(file)}",)), kept)
     elif kind == "damages":
-        make(makings(php, damages(), php.views, ()), kept)
+        make(makings(of, php, damages(of), php.views, ()), kept)
     elif kind == "recursions":
-        make(makings(php, recursions(), php.views, ()), kept)
+        make(makings(of, php, recursions(of), php.views, ()), kept)
     elif kind == "fpm":
-        file, _ = library(php, folder)
-        fpm(php, (*mistakes()[::2], *damages()[::2], *recursions()[::2]), kept, (f"extension={php.inside(file)}",))
+        file, _ = library(of, php, folder)
+        chosen = (*mistakes(of)[::2], *damages(of)[::2], *recursions(of)[::2])
+        fpm(php, chosen, kept, (f"extension={php.inside(file)}",))
     else:
         make(sealedtests.makings(php), kept)
 
 
-_WHERE = ("debian", "bullseye", "trixie", "own-8.2.32")
-PARTS = (*(f"sealed-{kind}-{where}" for kind in ("mistakes", "damages", "recursions", "tests") for where in _WHERE),
-         "sealed-fpm-debian", "sealed-fpm-bullseye")  # fmt: skip
-
-
-def traces(parts: Sequence[str] = PARTS) -> Iterator[dict[str, Any]]:
+def traces(of: SealedSet = SET_C) -> Iterator[dict[str, Any]]:
     """All that is kept and shows its bug, as `corpus.traces`."""
-    wanted = {bug.name: bug for bug in (*mistakes(), *damages(), *recursions())}
-    for name in parts:
+    wanted = {bug.name: bug for bug in every(of)}
+    for name in of.parts:
         seen = set()
         for record in lines(home() / "traces" / f"{name}.jsonl.gz"):
             if record["crash"] is None or not _shows(record, wanted.get(record["bug"])):
@@ -232,13 +264,13 @@ def _stack(record: dict[str, Any]) -> list[dict[str, Any]]:
     return next((thread["frames"] for thread in record["crash"]["threads"] if thread["crashed"]), [])
 
 
-def check() -> int:
+def check(of: SealedSet) -> int:
     """Print how many traces there are of what, and the bugs whose crash, read with symbols, does not have the C
     function on its stack that must be there. Nothing of it is a cluster.
     """
-    wanted = {bug.name: bug.function for bug in (*mistakes(), *damages(), *recursions())}
+    wanted = {bug.name: bug.function for bug in every(of)}
     found: dict[str, set[str]] = {}
-    kept = list(traces())
+    kept = list(traces(of))
     _print_sizes(kept)
     for record in kept:
         if record["bug"] in wanted:
@@ -263,7 +295,13 @@ def _print_sizes(kept: Sequence[dict[str, Any]]) -> None:
     )
 
 
+def main(argv: Sequence[str]) -> int:
+    """Check a set or make parts, by default set C's; an exit status."""
+    if argv[:1] == ["--check"]:
+        return check(SETS[argv[1] if argv[1:] else SET_C.name])
+    of = SETS[argv[0].split("-")[0]] if argv else SET_C
+    return make_parts(argv or of.parts, part, lambda: traces(of), "sealed bugs")
+
+
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--check"]:
-        sys.exit(check())
-    sys.exit(make_parts(sys.argv[1:] or PARTS, part, traces, "sealed bugs"))
+    sys.exit(main(sys.argv[1:]))
