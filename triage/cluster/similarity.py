@@ -61,6 +61,7 @@ class Weights:
     unlike: float
     rich: float
     bare: float
+    owner: float
     join: float
     evidence: float
 
@@ -336,23 +337,45 @@ def _pair(a: _Weighed, b: _Weighed, found: Relation, given: Weights) -> list[Row
 def _cycles(a: Profile, b: Profile, given: Weights) -> list[Row]:
     """Two recursions: the functions that call each other, in any order."""
     rows: list[Row] = []
-    left, lone = list(b.steps), []
-    for step in a.steps:
-        twin = next((other for other in left if _relation(step, other, given).verdict == MATCH), None)
-        if twin is None:
-            lone.append(step)
-            continue
-        left.remove(twin)
-        rows.append(Row(text(step), text(twin), MATCH, _cycle_worth(step, given) + _cycle_worth(twin, given)))
-    for step in lone:
-        stranger = next((other for other in left if _relation(step, other, given).verdict == UNKNOWN), None)
-        if stranger is not None:
-            left.remove(stranger)
-            both = _cycle_worth(step, given) + _cycle_worth(stranger, given)
-            rows.append(Row(text(step), text(stranger), UNKNOWN, both))
-        else:
-            rows.append(Row(text(step), None, GAP, _cycle_worth(step, given)))
-    return rows + [Row(None, text(step), GAP, _cycle_worth(step, given)) for step in left]
+    left, lone = list(b.steps), list(a.steps)
+    for wanted in (MATCH, UNKNOWN):
+        for step in tuple(lone):
+            found = ((other, _recurs(step, other, a, b, given)) for other in left)
+            twin = max((pair for pair in found if pair[1].verdict == wanted), key=lambda pair: pair[1].sure, default=None)
+            if twin is not None:
+                lone.remove(step)
+                left.remove(twin[0])
+                rows += _cycle_pair(step, *twin, given)
+    rows += [Row(text(step), None, GAP, _cycle_worth(step, given) * _gap(a, b, given)) for step in lone]
+    return rows + [Row(None, text(step), GAP, _cycle_worth(step, given) * _gap(a, b, given)) for step in left]
+
+
+def _recurs(one: Step, other: Step, a: Profile, b: Profile, given: Weights) -> Relation:
+    """How two functions of recursions stand to each other.
+
+    A method that the engine calls by a name of its own, as `__get`, is one in another's program as well, where its
+    class has another name. Within one build classes tell: that is one shop's program.
+    """
+    if one.kind == other.kind == SCRIPT and one.name != other.name and _are_other_builds(a, b):
+        method = _engine_method(one)
+        if method is not None and method == _engine_method(other):
+            return Relation(MATCH, 1.0 - given.owner, f"{method}() of another class, which the engine calls")
+    return _relation(one, other, given)
+
+
+def _engine_method(step: Step) -> str | None:
+    """The name of a method that the engine itself calls."""
+    method = (step.name or "").rpartition("::")[2]
+    return method.lower() if "::" in (step.name or "") and method in words("engine.txt") else None
+
+
+def _cycle_pair(one: Step, other: Step, found: Relation, given: Weights) -> list[Row]:
+    whole = _cycle_worth(one, given) + _cycle_worth(other, given)
+    rows = [Row(text(one), text(other), found.verdict, whole * found.sure, found.why)]
+    if found.sure < 1.0:
+        doubt = UNKNOWN if found.verdict == MATCH and one.kind == NATIVE else DIFFERENT
+        rows.append(Row(text(one), text(other), doubt, whole * (1.0 - found.sure)))
+    return rows
 
 
 def _cycle_worth(step: Step, given: Weights) -> float:
@@ -366,19 +389,59 @@ def _beside(a: Profile, b: Profile, given: Weights) -> list[Row]:
     if a.signal and b.signal and a.signal != b.signal:
         rows.append(Row(a.signal, b.signal, DIFFERENT, given.signal))
     if a.fault and b.fault and not a.overflow:
-        rows.append(Row(a.fault, b.fault, MATCH if a.fault == b.fault else DIFFERENT, given.fault))
+        rows.append(_accessed(a, b, given))
     if a.reach and b.reach and not a.overflow:
         rows.append(_reached(a, b, given))
     if a.entry and b.entry:
-        same = a.entry == b.entry
-        weight = given.built_in * _common(a.entry, given) if same else given.other
-        rows.append(Row(f"{a.entry}()", f"{b.entry}()", MATCH if same else DIFFERENT, weight))
+        rows.append(_entered(a, b, given))
     if (a.heap or b.heap) and not (a.opaque or b.opaque):
         same = bool(a.heap) == bool(b.heap)
         rows.append(Row(a.heap, b.heap, MATCH if same else DIFFERENT, given.heap))
     if a.died_at and a.died_at == b.died_at:
         rows.append(Row(f"died at {a.died_at}", f"died at {b.died_at}", MATCH, given.place))
     return rows
+
+
+def _entered(a: Profile, b: Profile, given: Weights) -> Row:
+    """What the script had called, or was doing, when native code began to go round and round."""
+    one, other = a.entry or "", b.entry or ""
+    does = [entry.startswith(_INSTRUCTIONS) for entry in (one, other)]
+    verdict = MATCH if one == other else DIFFERENT
+    said, told = (entry if is_one else f"{entry}()" for entry, is_one in zip((one, other), does, strict=True))
+    if not any(does):
+        return Row(said, told, verdict, given.built_in * _common(one, given) if one == other else given.other)
+    if verdict == DIFFERENT and (_destroys(a) or _destroys(b)):
+        verdict = UNKNOWN
+    return Row(said, told, verdict, given.opcode, "what the script was doing")
+
+
+_INSTRUCTIONS = "ZEND_"
+
+
+def _destroys(found: Profile) -> bool:
+    """Whether values are destroyed in a recursion, which any instruction may begin."""
+    return any(step.name in words("collector.txt") for step in found.steps)
+
+
+def _accessed(a: Profile, b: Profile, given: Weights) -> Row:
+    verdict, why = MATCH if a.fault == b.fault else DIFFERENT, None
+    if verdict == DIFFERENT and _place_of(a.fault) == _place_of(b.fault) and _are_of_one_value(a, b):
+        verdict, why = UNKNOWN, _ONE_VALUE
+    return Row(a.fault, b.fault, verdict, given.fault, why)
+
+
+def _place_of(fault: str | None) -> str:
+    """`null` or `wild`, of an access."""
+    return (fault or "").rpartition(" ")[2]
+
+
+_ONE_VALUE = "another build may touch another member of one value first"
+_VALUES = (frozenset({"0/8", "8/4"}),)
+
+
+def _are_of_one_value(a: Profile, b: Profile) -> bool:
+    """Whether two builds missed members of what may be one value: content and type, or count and kind, of PHP's."""
+    return _are_other_builds(a, b) and any(a.reach in value and b.reach in value for value in _VALUES)
 
 
 def _reached(a: Profile, b: Profile, given: Weights) -> Row:
@@ -388,6 +451,8 @@ def _reached(a: Profile, b: Profile, given: Weights) -> Row:
     why = "how far behind the pointer it reached"
     if verdict == DIFFERENT and size == width and min(one, other) >= _FAR and _are_other_builds(a, b):
         verdict, why = UNKNOWN, "another version has this member somewhere else"
+    elif verdict == DIFFERENT and _are_of_one_value(a, b):
+        verdict, why = UNKNOWN, _ONE_VALUE
     said, told = (f"{wide} byte{'s' * (wide > 1)} at {far:+#x}" for far, wide in ((one, size), (other, width)))
     return Row(said, told, verdict, given.reach, why)
 
