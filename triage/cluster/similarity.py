@@ -61,6 +61,8 @@ class Weights:
     unlike: float
     rich: float
     bare: float
+    part: float
+    swallowed: float
     owner: float
     join: float
     evidence: float
@@ -146,13 +148,32 @@ def text(step: Step) -> str:
 def _stacks(a: Profile, b: Profile, given: Weights) -> Iterator[Row]:
     """Native code, the door to it, and what is outside of the door, from the crash outwards."""
     one, other = _parts(a), _parts(b)
-    yield from _align(_weigh(one.inside, given), _weigh(other.inside, given), given, _gap(a, b, given))
+    inside, within = one.inside, other.inside
+    if _are_other_builds(a, b) and a.fault == b.fault:
+        hidden, unseen = _hidden(inside, within, given), _hidden(within, inside, given)
+        yield from (Row(text(w.step), None, UNKNOWN, w.weight, _HIDDEN) for w in _weigh(inside[:hidden], given))
+        yield from (Row(None, text(w.step), UNKNOWN, w.weight, _HIDDEN) for w in _weigh(within[:unseen], given))
+        inside, within = inside[hidden:], within[unseen:]
+    yield from _align(_weigh(inside, given), _weigh(within, given), given, _gap(a, b, given))
     if one.door is not None and other.door is not None:
         against = given.other * (given.depths if _may_be_anywhere(a) or _may_be_anywhere(b) else 1.0)
         yield from _doors(one.door, other.door, given, against)
     yield from _align(
         _weigh(one.outside, given, given.outside), _weigh(other.outside, given, given.outside), given, 1
     )
+
+
+_HIDDEN = "the other build's code calls it as well, and may have it inlined"
+_HIDDEN_FRAMES = 2
+
+
+def _hidden(long: Sequence[Step], short: Sequence[Step], given: Weights) -> int:
+    """How many of the innermost frames another build may have inlined: its innermost function calls them too."""
+    for at, caller in enumerate(long[1 : _HIDDEN_FRAMES + 1], 1):
+        if short and f"calls {long[at - 1].name}" in short[0].traits:
+            if _relation(caller, short[0], given).verdict == MATCH:
+                return at
+    return 0
 
 
 _OUTSIDE = 3  # what is farther out than so many frames from the door is another day's page
@@ -248,10 +269,10 @@ def _are_instructions(a: Step, b: Step) -> bool:
 
 def _by_traits(a: Step, b: Step, given: Weights) -> Relation:
     """Whether two functions that are not both named are one, by what their code refers to."""
-    share, common = overlap(a.traits, b.traits)
-    if share >= given.alike:
+    share, common, part = overlap(a.traits, b.traits)
+    if share >= given.alike or (part >= given.part and common >= given.swallowed):
         return Relation(MATCH, min(1.0, common / given.sure), described(a.traits, b.traits))
-    if share < given.unlike:
+    if share < given.unlike and not (part >= given.part):
         return Relation(UNKNOWN, 1.0 - _unlike(a, b, given))
     return _UNTOLD
 
