@@ -367,8 +367,16 @@ def _cycles(a: Profile, b: Profile, given: Weights) -> list[Row]:
                 lone.remove(step)
                 left.remove(twin[0])
                 rows += _cycle_pair(step, *twin, given)
-    rows += [Row(text(step), None, GAP, _cycle_worth(step, given) * _gap(a, b, given)) for step in lone]
-    return rows + [Row(None, text(step), GAP, _cycle_worth(step, given) * _gap(a, b, given)) for step in left]
+    rows += [Row(text(step), None, *_alone(step, a, b, given)) for step in lone]
+    return rows + [Row(None, text(step), *_alone(step, b, a, given)) for step in left]
+
+
+def _alone(step: Step, own: Profile, other: Profile, given: Weights) -> tuple[str, float, str | None]:
+    """What a function of a recursion counts that the other has not got, or has inlined."""
+    weight = _cycle_worth(step, given)
+    if _are_other_builds(own, other) and any(f"calls {step.name}" in one.traits for one in other.steps):
+        return UNKNOWN, weight, _HIDDEN
+    return GAP, weight * _gap(own, other, given), None
 
 
 def _recurs(one: Step, other: Step, a: Profile, b: Profile, given: Weights) -> Relation:
