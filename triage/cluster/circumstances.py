@@ -35,7 +35,7 @@ def _entered(a: Profile, b: Profile, given: Weights) -> Row:
         return Row(f"{one}()", f"{other}()", MATCH if same else DIFFERENT, weight)
     verdict = MATCH if same else UNKNOWN if _destroys(a) or _destroys(b) else DIFFERENT
     said, told = (entry if _is_instruction(entry) else f"{entry}()" for entry in (one, other))
-    why = "any instruction may be the one that destroys a value" if verdict == UNKNOWN else "what the script was doing"
+    why = "any instruction may begin to destroy a value" if verdict == UNKNOWN else "what the script was doing"
     return Row(said, told, verdict, given.opcode, why)
 
 
