@@ -12,6 +12,7 @@ from triage.cluster.shape import read
 from triage.cluster.signature import sign
 from triage.cluster.similarity import Row, compare, weights
 from triage.cluster.symptom import access, reach
+from triage.cluster.traits import normal
 from triage.model import AccessKind, Crash, Fault, Frame, Module, Operand, Status, Symbols
 
 A, B, C = (native(name, EXT, at=0x1000 * number) for number, name in enumerate(("alpha", "beta", "gamma"), 1))
@@ -250,7 +251,11 @@ def test_what_the_jit_compiler_does_while_it_takes_notes_is_left_out() -> None:
 def test_names_that_another_version_calls_otherwise() -> None:
     for old, new in (("php_string_tolower", "zend_string_tolower_ex"),
                      ("_zend_hash_find_known_hash", "zend_hash_find_known_hash"),
-                     ("instanceof_function", "instanceof_function_slow")):  # fmt: skip
+                     ("instanceof_function", "instanceof_function_slow"),
+                     ("_call_user_function_ex", "_call_user_function_impl"),
+                     ("zend_wrong_parameter_class_error", "zend_wrong_parameter_error"),
+                     ("zend_unregister_ini_entries", "zend_unregister_ini_entries_ex"),
+                     ("zend_zval_type_name", "zend_zval_value_name")):  # fmt: skip
         assert compare(profile(native(old), php("f")), profile(native(new), php("f"), build="dd")).score == 1.0
 
 
@@ -271,3 +276,81 @@ def test_a_recursion_is_entered_by_the_innermost_built_in_function_only() -> Non
 
     assert entry(builtin("serialize"), php("f")) == "serialize"
     assert entry(php("f"), builtin("array_map"), php("page")) is None
+    # Where the script did it by itself, its instruction tells, by its family.
+    assert entry(php("f", opcode="ZEND_CASE"), builtin("array_map"), php("page")) == "ZEND_IS_EQUAL"
+
+
+def recursion(*cycle: Frame, build: str = "aa", outside: tuple[Frame, ...] = ()) -> Profile:
+    """What is compared of a crash of which the stack was exhausted."""
+    builds = BUILDS if build == "aa" else OTHERS
+    shape = read(thread(*cycle * 100, *outside), builds, overflow=True)
+    return Profile(steps=shape.steps, overflow=True, entry=shape.entry, signal="SIGSEGV", build=build)
+
+
+def test_what_began_a_recursion_tells_recursions_apart() -> None:
+    def begun(opcode: str, *cycle: Frame, build: str = "aa") -> Profile:
+        return recursion(*cycle, build=build, outside=(php("f", opcode=opcode),))
+
+    equal, identical = (begun(opcode, native("walk")) for opcode in ("ZEND_IS_EQUAL", "ZEND_IS_IDENTICAL"))
+    assert compare(equal, identical).rows[-1] == Row(
+        "ZEND_IS_EQUAL", "ZEND_IS_IDENTICAL", "different", weights().opcode, "what the script was doing"
+    )
+    assert not compare(equal, identical).is_same(weights())
+    assert compare(equal, begun("ZEND_CASE", native("walk"))).score == 1.0
+    # Any instruction may be the one that destroys the last of a value.
+    freed, left = (begun(opcode, native("zend_array_destroy")) for opcode in ("ZEND_UNSET_CV", "ZEND_RETURN"))
+    assert [row.verdict for row in compare(freed, left).rows] == ["match", "unknown"]
+
+
+def test_a_method_that_the_engine_calls_recurs_alike_in_another_program() -> None:
+    def getter(owner: str, method: str = "__get", build: str = "aa") -> Profile:
+        return recursion(native("zend_std_read_property"), php(method, owner), build=build)
+
+    found = compare(getter("Row"), getter("Order", build="dd"))
+    assert found.rows[0] == Row("Row::__get()", "Order::__get()", "match", 2 * (1 - weights().owner),
+                                "__get() of another class, which the engine calls")  # fmt: skip
+    assert found.is_same(weights())
+    # Within one build that is one program, which has two such methods.
+    assert not compare(getter("Row"), getter("Order")).is_same(weights())
+    assert not compare(getter("Row"), getter("Row", "__set", build="dd")).is_same(weights())
+    assert not compare(getter("Row", "price"), getter("Order", "price", build="dd")).is_same(weights())
+
+
+def test_functions_of_recursions_that_refer_to_nothing_in_common_are_two() -> None:
+    strange = ("says no such column", "calls zend_sort", "uses zend_ce_countable")
+    one = recursion(replace(native("sub_7777", at=0x7000), traits=READS), outside=(php("f", opcode="ZEND_CAST"),))
+    other, like = (
+        recursion(replace(native("sub_9999", at=0x9000), traits=traits), build="dd",
+                  outside=(php("f", opcode="ZEND_CAST"),))
+        for traits in (strange, READS)
+    )  # fmt: skip
+    assert not compare(one, other).is_same(weights())
+    assert compare(one, like).score == 1.0
+
+
+def test_a_function_that_the_other_build_calls_as_well_may_be_inlined_there() -> None:
+    calls = ("says rank", "calls fetch", "calls zval_get_long_func")
+    rank = replace(native("sub_500", at=0x500), traits=calls)
+    inlined = profile(replace(rank, function="sub_700"), php("f"), build="dd")
+    row = compare(profile(native("fetch"), rank, php("f")), inlined).rows[0]
+    assert (row.a, row.b, row.verdict, row.why) == (
+        "fetch", None, "unknown", "the other build's code calls it as well, and may have it inlined",
+    )  # fmt: skip
+    assert compare(profile(native("search"), rank, php("f")), inlined).rows[0].verdict == "gap"
+    assert compare(profile(native("fetch"), rank, php("f")), replace(inlined, build="aa")).rows[0].verdict == "gap"
+    # So in a recursion.
+    deep, flat = recursion(native("fetch"), rank), recursion(replace(rank, function="sub_700"), build="dd")
+    assert [row.verdict for row in compare(deep, flat).rows] == ["match", "unknown"]
+
+
+def test_a_function_whose_words_another_has_too_is_not_held_to_be_another() -> None:
+    inner = ("calls zend_fetch_class", "calls zend_objects_new")
+    more = (*READS, "says no such column", "says no such table", "calls zend_sort", "uses zend_ce_countable")
+    small = profile(replace(native("sub_500", at=0x500), traits=normal(inner)), php("f"))
+
+    def verdicts(*traits: str) -> list[str]:
+        large = profile(replace(native("sub_900", at=0x900), traits=normal(traits)), php("f"), build="dd")
+        return [row.verdict for row in compare(small, large).rows[:2]]
+
+    assert verdicts(*more) == ["unknown", "different"]
+    assert verdicts(*more, *more[:1], *inner) == ["unknown", "match"]

@@ -112,6 +112,14 @@ def tokens(found: Profile) -> Iterator[str]:
         if step.kind == SCRIPT:
             yield f"s:{step.name}"
             break
+    if found.overflow:
+        yield from (f"m:{method}" for step in found.steps if (method := engine_method(step)) is not None)
+
+
+def engine_method(step: Step) -> str | None:
+    """The name of a method of script code that the engine itself calls, in small letters."""
+    owner, _, method = (step.name or "").rpartition("::")
+    return method.lower() if step.kind == SCRIPT and owner and method in words("engine.txt") else None
 
 
 def _door_tokens(found: Profile) -> Iterator[str]:

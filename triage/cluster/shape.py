@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from triage.cluster.normalize import function_name, module_name, words
+from triage.cluster.normalize import function_name, instruction, module_name, words
 from triage.cluster.traits import normal, told_name
 from triage.model import Frame, Thread
 
@@ -53,7 +53,7 @@ class Shape:
     """What of a stack is compared. `steps` run from the crash outwards.
 
     With `overflow`, they are the functions that call each other, in no order that means anything, and
-    `entry` is the built-in function that led to them.
+    `entry` is the built-in function that led to them, or the instruction that script code was at.
     `heap` is the allocator's function the crash happened in, with its size class; with `opaque` it may have been
     in one that nobody can name; `died_at` the
     address of the crash itself within its build. `why` says, frame by frame, what was kept or left out.
@@ -147,10 +147,12 @@ class _Reader:
         )
 
     def _entry(self) -> str | None:
-        """The built-in function from which native code went round and round."""
+        """The built-in function from which native code went round and round, or the instruction of a script."""
         innermost = next((f for f in self._frames if f.kind != "native" and f.function is not None), None)
-        step = script_step(innermost) if innermost is not None else None
-        return step.name if step is not None and step.kind == BUILT_IN else None
+        if innermost is None:
+            return None
+        step = script_step(innermost)
+        return step.name if step.kind == BUILT_IN else step.opcode and instruction(step.opcode)
 
     def _outermost_script(self) -> int:
         """Where the script begins; what is farther out only led to it. -1 without a script."""

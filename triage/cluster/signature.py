@@ -26,9 +26,9 @@ from triage.cluster.symptom import access, reach
 from triage.model import Crash, Fault, Frame, Signal, Signature, Thread
 
 VERSION = "v3"
-_COMPARED = "c3"  # the rules by which crashes are compared, and those that stand for a cluster chosen
-LISTS = ("abort.txt", "allocator.txt", "collector.txt", "helpers.txt", "machinery.txt", "markers.txt", "modules.txt",
-         "opcodes.txt", "rewrites.txt", "shutdown.txt", "system.txt", "told.txt")  # fmt: skip
+_COMPARED = "c4"  # the rules by which crashes are compared, and those that stand for a cluster chosen
+LISTS = ("abort.txt", "allocator.txt", "collector.txt", "engine.txt", "helpers.txt", "machinery.txt", "markers.txt",
+         "modules.txt", "opcodes.txt", "rewrites.txt", "shutdown.txt", "system.txt", "told.txt")  # fmt: skip
 _NATIVE_FRAMES = 5
 _HELPER_FRAMES = 3
 _ENOUGH_NAMES = 3

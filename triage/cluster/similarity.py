@@ -7,83 +7,33 @@ unnamed code is compared exactly, by its address.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import NamedTuple
 
+from triage.cluster.circumstances import beside
 from triage.cluster.normalize import instruction, words
 from triage.cluster.profile import MOST_STEPS, Profile
-from triage.cluster.rarity import rarity
-from triage.cluster.shape import BUILT_IN, NATIVE, SCRIPT, Step
-from triage.cluster.traits import described, overlap, richness
+from triage.cluster.recursion import cycles
+from triage.cluster.relation import Relation, relation
+from triage.cluster.shape import BUILT_IN, NATIVE, Step
+from triage.cluster.weighing import (
+    DIFFERENT,
+    GAP,
+    HIDDEN,
+    MATCH,
+    UNKNOWN,
+    Row,
+    Weights,
+    are_other_builds,
+    of_lone,
+    text,
+    weights,
+    worth,
+)
 
-MATCH, UNKNOWN, GAP, DIFFERENT = "match", "unknown", "gap", "different"
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """What the parts of a comparison weigh.
-
-    `join` is the score from which two are the same, `evidence` the matched weight below which nobody may
-    say so. `built_in` is for one built-in function at work in both, `other` against two different ones, `depths`
-    what is left of that where any function may die; `foreign` what is left of a frame that only one of two builds
-    has. Of functions without a name, `alike` is the share of what they refer to from which they may be one,
-    `sure` what they must have in common to be so beyond doubt, `unlike` the share below which they are two, the
-    surer the nearer both come to refer to as much as `rich`; `bare` of that where one refers to nothing. The
-    values are in weights.json, tuned on known bugs.
-    """
-
-    decay: float
-    offset: float
-    helper: float
-    outside: float
-    foreign: float
-    built_in: float
-    other: float
-    depths: float
-    script: float
-    opcode: float
-    fault: float
-    reach: float
-    signal: float
-    heap: float
-    place: float
-    unknown: float
-    first: float
-    rarest: float
-    commonest: float
-    alike: float
-    sure: float
-    unlike: float
-    rich: float
-    bare: float
-    join: float
-    evidence: float
-
-
-@cache
-def weights() -> Weights:
-    """The shipped weights."""
-    return Weights(**json.loads(resources.files(__package__ or "").joinpath("weights.json").read_text("utf-8")))
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of two stacks side by side. `a`, `b` as people read them, `None` on the side that has none.
-
-    `verdict` is `match`, `different`, `gap`, or `unknown`; `weight` what it counts. `why` says what the line is
-    about, or by what two functions are one that have no name in common.
-    """
-
-    a: str | None
-    b: str | None
-    verdict: str
-    weight: float
-    why: str | None = None
+__all__ = ["DIFFERENT", "GAP", "MATCH", "UNKNOWN", "Comparison", "Row", "Weights", "compare", "text", "weights"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +49,6 @@ class Comparison:
         return self.score >= given.join and self.matched >= given.evidence
 
 
-class Relation(NamedTuple):
-    """How two frames stand to each other, and how sure a match is, from 0 to 1."""
-
-    verdict: str
-    sure: float = 1.0
-    why: str | None = None
-
-
-_SAME, _OTHER, _UNTOLD = Relation(MATCH), Relation(DIFFERENT), Relation(UNKNOWN)
-_INSTRUCTION = Relation(MATCH, 1.0, "the interpreter's code for an instruction, see there")
-
-
 @dataclass(frozen=True, slots=True)
 class _Weighed:
     step: Step
@@ -123,7 +61,7 @@ def compare(a: Profile, b: Profile, given: Weights | None = None) -> Comparison:
     given = given or weights()
     if a.overflow != b.overflow:
         return Comparison(0.0, 0.0, (Row(_kind(a), _kind(b), DIFFERENT, 1.0),))
-    rows = [*(_cycles(a, b, given) if a.overflow else _stacks(a, b, given)), *_beside(a, b, given)]
+    rows = [*(cycles(a, b, given) if a.overflow else _stacks(a, b, given)), *beside(a, b, given)]
     matched = sum(row.weight for row in rows if row.verdict == MATCH)
     against = sum(row.weight for row in rows if row.verdict in (GAP, DIFFERENT))
     doubt = given.unknown * sum(row.weight for row in rows if row.verdict == UNKNOWN)
@@ -135,23 +73,34 @@ def _kind(found: Profile) -> str:
     return "stack overflow" if found.overflow else "no stack overflow"
 
 
-def text(step: Step) -> str:
-    """A step as people read it."""
-    if step.name is None:
-        return f"{step.module}!sub_{(step.function or '').partition(':')[2]}"
-    return f"{step.name}()" if step.kind != NATIVE and "@" not in step.name else step.name
-
-
 def _stacks(a: Profile, b: Profile, given: Weights) -> Iterator[Row]:
     """Native code, the door to it, and what is outside of the door, from the crash outwards."""
     one, other = _parts(a), _parts(b)
-    yield from _align(_weigh(one.inside, given), _weigh(other.inside, given), given, _gap(a, b, given))
+    inside, within = one.inside, other.inside
+    if are_other_builds(a, b) and a.fault == b.fault:
+        hidden, unseen = _hidden(inside, within, given), _hidden(within, inside, given)
+        yield from (Row(text(w.step), None, UNKNOWN, w.weight, HIDDEN) for w in _weigh(inside[:hidden], given))
+        yield from (Row(None, text(w.step), UNKNOWN, w.weight, HIDDEN) for w in _weigh(within[:unseen], given))
+        inside, within = inside[hidden:], within[unseen:]
+    yield from _align(_weigh(inside, given), _weigh(within, given), given, of_lone(a, b, given))
     if one.door is not None and other.door is not None:
         against = given.other * (given.depths if _may_be_anywhere(a) or _may_be_anywhere(b) else 1.0)
         yield from _doors(one.door, other.door, given, against)
     yield from _align(
         _weigh(one.outside, given, given.outside), _weigh(other.outside, given, given.outside), given, 1
     )
+
+
+_HIDDEN_FRAMES = 2
+
+
+def _hidden(long: Sequence[Step], short: Sequence[Step], given: Weights) -> int:
+    """How many of the innermost frames another build may have inlined: its innermost function calls them too."""
+    for at, caller in enumerate(long[1 : _HIDDEN_FRAMES + 1], 1):
+        is_called = short and f"calls {long[at - 1].name}" in short[0].traits
+        if is_called and relation(caller, short[0], given).verdict == MATCH:
+            return at
+    return 0
 
 
 _OUTSIDE = 3  # what is farther out than so many frames from the door is another day's page
@@ -169,15 +118,6 @@ def _parts(found: Profile) -> _Parts:
     return _Parts(steps[:at], steps[at] if at < len(steps) else None, steps[at + 1 : at + 1 + _OUTSIDE])
 
 
-def _gap(a: Profile, b: Profile, given: Weights) -> float:
-    """What a frame counts that only one of the two has: another build calls and inlines functions otherwise."""
-    return given.foreign if _are_other_builds(a, b) else 1.0
-
-
-def _are_other_builds(a: Profile, b: Profile) -> bool:
-    return a.build is not None and b.build is not None and a.build != b.build
-
-
 def _may_be_anywhere(found: Profile) -> bool:
     """Whether it died where earlier damage shows, whatever is at work: in the allocator or the collector."""
     return found.heap is not None or any(step.name in words("collector.txt") for step in found.steps[:1])
@@ -189,7 +129,7 @@ def _doors(a: Step, b: Step, given: Weights, against: float) -> Iterator[Row]:
     if a.kind != b.kind:
         yield Row(text(a), text(b), DIFFERENT, given.opcode, "a built-in function, and script code by itself")
     elif a.kind == BUILT_IN:
-        verdict, weight = (MATCH, 2 * _worth(a, given)) if same else (DIFFERENT, against)
+        verdict, weight = (MATCH, 2 * worth(a, given)) if same else (DIFFERENT, against)
         yield Row(text(a), text(b), verdict, weight, "the built-in function at work")
     else:
         yield Row(text(a), text(b), MATCH if same else DIFFERENT, given.script)
@@ -203,79 +143,17 @@ def _weigh(steps: Sequence[Step], given: Weights, factor: float = 1.0) -> list[_
     weighed: list[_Weighed] = []
     at = 0
     for step in steps:
-        weighed.append(_Weighed(step, math.exp(-given.decay * at) * _worth(step, given) * factor, at))
+        weighed.append(_Weighed(step, math.exp(-given.decay * at) * worth(step, given) * factor, at))
         if not step.helper:
             at += 1
     return weighed
-
-
-def _worth(step: Step, given: Weights) -> float:
-    if step.kind == SCRIPT:
-        return given.script
-    if step.kind == BUILT_IN:
-        return given.built_in * _common(step.name or "", given)
-    return _common(step.name or "", given) * (given.helper if step.helper else 1.0)
-
-
-def _common(name: str, given: Weights) -> float:
-    """From `commonest`, for a function that is on every stack, to `rarest`."""
-    return given.commonest + (given.rarest - given.commonest) * rarity(name)
-
-
-def _relation(a: Step, b: Step, given: Weights) -> Relation:
-    """Whether two frames are the same function, are not, or cannot be told."""
-    if a.kind != b.kind:
-        return _OTHER
-    if a.name is not None and b.name is not None:
-        return _SAME if a.name == b.name else _OTHER
-    if _are_instructions(a, b):
-        return _INSTRUCTION
-    if a.function is not None and b.function is not None and _build(a) == _build(b):
-        return _SAME if a.function == b.function else _OTHER
-    # Not before: behind a call that never returns lies the next function's first instruction.
-    if a.place is not None and a.place == b.place:
-        return _SAME
-    found = _by_traits(a, b, given)
-    # What one version has in a file of its own may be part of the program in another, as PHP's json is since 8.0.
-    return found if a.module == b.module or found.verdict == MATCH else _OTHER
-
-
-def _are_instructions(a: Step, b: Step) -> bool:
-    """Whether both are the interpreter's code for an instruction: which one, the script's frames tell better."""
-    return a.helper and b.helper and a.name is None and b.name is None and a.module == b.module
-
-
-def _by_traits(a: Step, b: Step, given: Weights) -> Relation:
-    """Whether two functions that are not both named are one, by what their code refers to."""
-    share, common = overlap(a.traits, b.traits)
-    if share >= given.alike:
-        return Relation(MATCH, min(1.0, common / given.sure), described(a.traits, b.traits))
-    if share < given.unlike:
-        return Relation(UNKNOWN, 1.0 - _unlike(a, b, given))
-    return _UNTOLD
-
-
-def _unlike(a: Step, b: Step, given: Weights) -> float:
-    """How sure it is, from 0 to 1, that two functions which refer to nothing in common are two.
-
-    The surer, the more both refer to. One that refers to nothing may have lost it to a caller; what has a name and
-    no traits is known to all builds by that name.
-    """
-    less, more = sorted(richness(step.traits) / given.rich for step in (a, b))
-    if less == 0.0 and (a.name is None) == (b.name is None):
-        more *= given.bare
-    return min(1.0, less or more)
-
-
-def _build(step: Step) -> str:
-    return (step.function or "").partition(":")[0]
 
 
 def _align(a: Sequence[_Weighed], b: Sequence[_Weighed], given: Weights, gap: float) -> list[Row]:
     """The alignment that matches most weight, as rows from the crash outwards. `gap` is what a lone frame counts."""
     width = len(b) + 1
     best = [0.0] * ((len(a) + 1) * width)
-    verdicts = [[_relation(one.step, other.step, given) for other in b] for one in a]
+    verdicts = [[relation(one.step, other.step, given) for other in b] for one in a]
     for i in range(len(a) - 1, -1, -1):
         for j in range(len(b) - 1, -1, -1):
             here = max(best[(i + 1) * width + j], best[i * width + j + 1])
@@ -331,70 +209,3 @@ def _pair(a: _Weighed, b: _Weighed, found: Relation, given: Weights) -> list[Row
     if near < 1.0:
         rows.append(Row(text(a.step), text(b.step), DIFFERENT, whole * (1.0 - near)))
     return rows
-
-
-def _cycles(a: Profile, b: Profile, given: Weights) -> list[Row]:
-    """Two recursions: the functions that call each other, in any order."""
-    rows: list[Row] = []
-    left, lone = list(b.steps), []
-    for step in a.steps:
-        twin = next((other for other in left if _relation(step, other, given).verdict == MATCH), None)
-        if twin is None:
-            lone.append(step)
-            continue
-        left.remove(twin)
-        rows.append(Row(text(step), text(twin), MATCH, _cycle_worth(step, given) + _cycle_worth(twin, given)))
-    for step in lone:
-        stranger = next((other for other in left if _relation(step, other, given).verdict == UNKNOWN), None)
-        if stranger is not None:
-            left.remove(stranger)
-            both = _cycle_worth(step, given) + _cycle_worth(stranger, given)
-            rows.append(Row(text(step), text(stranger), UNKNOWN, both))
-        else:
-            rows.append(Row(text(step), None, GAP, _cycle_worth(step, given)))
-    return rows + [Row(None, text(step), GAP, _cycle_worth(step, given)) for step in left]
-
-
-def _cycle_worth(step: Step, given: Weights) -> float:
-    """In a recursion the script's own functions are the cause: they count as much as any."""
-    return 1.0 if step.kind == SCRIPT else _worth(step, given)
-
-
-def _beside(a: Profile, b: Profile, given: Weights) -> list[Row]:
-    """What tells beside the stack. What one of the two does not know says nothing."""
-    rows: list[Row] = []
-    if a.signal and b.signal and a.signal != b.signal:
-        rows.append(Row(a.signal, b.signal, DIFFERENT, given.signal))
-    if a.fault and b.fault and not a.overflow:
-        rows.append(Row(a.fault, b.fault, MATCH if a.fault == b.fault else DIFFERENT, given.fault))
-    if a.reach and b.reach and not a.overflow:
-        rows.append(_reached(a, b, given))
-    if a.entry and b.entry:
-        same = a.entry == b.entry
-        weight = given.built_in * _common(a.entry, given) if same else given.other
-        rows.append(Row(f"{a.entry}()", f"{b.entry}()", MATCH if same else DIFFERENT, weight))
-    if (a.heap or b.heap) and not (a.opaque or b.opaque):
-        same = bool(a.heap) == bool(b.heap)
-        rows.append(Row(a.heap, b.heap, MATCH if same else DIFFERENT, given.heap))
-    if a.died_at and a.died_at == b.died_at:
-        rows.append(Row(f"died at {a.died_at}", f"died at {b.died_at}", MATCH, given.place))
-    return rows
-
-
-def _reached(a: Profile, b: Profile, given: Weights) -> Row:
-    """The member of a structure that could not be had: of a large one, another version has it somewhere else."""
-    (one, size), (other, width) = _numbers(a.reach or ""), _numbers(b.reach or "")
-    verdict = MATCH if (one, size) == (other, width) else DIFFERENT
-    why = "how far behind the pointer it reached"
-    if verdict == DIFFERENT and size == width and min(one, other) >= _FAR and _are_other_builds(a, b):
-        verdict, why = UNKNOWN, "another version has this member somewhere else"
-    said, told = (f"{wide} byte{'s' * (wide > 1)} at {far:+#x}" for far, wide in ((one, size), (other, width)))
-    return Row(said, told, verdict, given.reach, why)
-
-
-_FAR = 0x40
-
-
-def _numbers(reach: str) -> tuple[int, int]:
-    far, _, size = reach.partition("/")
-    return int(far, 16), int(size)

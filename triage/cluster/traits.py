@@ -69,8 +69,9 @@ def _normal(trait: str) -> str | None:
 
 
 @lru_cache(maxsize=1 << 14)
-def overlap(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[float, float]:
-    """`(share, evidence)`: the weight of what two functions have in common, as part of all and by itself.
+def overlap(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[float, float, float]:
+    """`(share, evidence, part)`: the weight of what two functions have in common, as part of all, by itself, and as
+    part of what the one that refers to less has.
 
     Of a function that refers to much, those words are kept that come first by lot: beyond the last of them
     nothing is known of it.
@@ -79,7 +80,8 @@ def overlap(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[float, float]:
     one, other = ({word for word in traits if end is None or lot(word) <= end} for traits in (a, b))
     common = sum(map(weight, one & other))
     whole = sum(map(weight, one | other))
-    return (common / whole if whole else 0.0), common
+    less = min(sum(map(weight, one)), sum(map(weight, other)))
+    return (common / whole if whole else 0.0), common, (common / less if less else 0.0)
 
 
 @lru_cache(maxsize=1 << 14)
