@@ -55,8 +55,9 @@ def test_many_crashes_are_there_at_once_and_read_as_they_are_seen(store: Store) 
         await screen.press("j", "pagedown", "end")
         assert _list(screen).row_count == _MANY
         assert screen.lines()[-2].startswith("▸ 2026-01-01 00:00:00")  # the oldest, in the last line
-        # Other tabs ask for the newest crash; of the list, only what is seen is read, a refresh may read it again.
-        assert {asked for asked in counting.asked if asked != (0, 1)} == {(_MANY - _list(screen).page - 200, 500)}
+        # Other tabs ask for the newest crash; of the list, only what is seen is read. A refresh may read it again,
+        # and on a busy machine it may have begun before the keys came.
+        assert {*counting.asked} - {(0, 1), (0, 500)} == {(_MANY - _list(screen).page - 200, 500)}
         await screen.press("k", "enter")
         assert f"{_MANY - 1} of {_MANY}" in screen.lines()[0]
         await screen.press("right_square_bracket")  # the next one lies outside what the list had read at first

@@ -142,9 +142,10 @@ class CoreMemory:
 
     def _expect(self, offset: int, size: int) -> None:
         """Let the kernel fetch a stretch of the file at once: the map is made for short reads."""
-        if isinstance(self._data, mmap):
-            start = offset - offset % ALLOCATIONGRANULARITY
-            self._data.madvise(MADV_WILLNEED, start, min(offset + size, len(self._data)) - start)
+        start = offset - offset % ALLOCATIONGRANULARITY
+        end = min(offset + size, len(self._data))  # a core may be cut off
+        if isinstance(self._data, mmap) and start < end:
+            self._data.madvise(MADV_WILLNEED, start, end - start)
 
     @contextmanager
     def words(self, address: int) -> Iterator[Words | None]:
