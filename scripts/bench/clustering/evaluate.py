@@ -44,8 +44,10 @@ from phps import home
 
 from triage.cluster.profile import profile_of
 from triage.cluster.shape import SCRIPT
+from triage.model import Crash
 
 PACKAGES = ("siggen==2.2.20241029", "numpy", "scipy")
+_INNER, _RECURS = 120, 3
 _OF_PEERS = 3  # every third trace of those bugs: all pairs of them are compared, for some thirty settings
 _CUTS = [at / 40 for at in range(1, 40)]
 Rule = Callable[[Sequence[Trace]], Labels]
@@ -212,13 +214,30 @@ def _across(traces: Sequence[Trace], labels: Labels, old: str, new: str) -> None
     other = {bug for bug in found if _differs([t for t, _ in chosen if t.bug == bug], old, new)}
     apart = [f"{bug}{' (another symptom)' if bug in other else ''}" for bug, (_, major) in found.items() if not major]
     print(f"same bug on PHP {old} and {new} without symbols:")
-    for title, kept in (("all", found), ("without those of another symptom", found.keys() - other)):
+    own = {bug for bug in found if all(map(_is_own_recursion, (t.crash for t, _ in chosen if t.bug == bug)))}
+    groups = (
+        ("all", found.keys()),
+        ("without those of another symptom", found.keys() - other),
+        ("without endless recursions of the script's own functions", found.keys() - own),
+    )
+    for title, kept in groups:
         mains, pairs = (sum(found[bug][k] for bug in kept) / max(1, len(kept)) for k in (1, 0))
         count = sum(found[bug][1] for bug in kept)
         print(
             f"  {title}: main cluster the same for {count} of {len(kept)} ({mains:.1%}); pairs of crashes {pairs:.1%}"
         )
     print(f"  apart: {', '.join(apart) or 'none'}")
+
+
+def _is_own_recursion(crash: Crash) -> bool:
+    """Whether functions of the script call each other without end: the traces of one such label have other functions
+    each, since the wrappers rename them, and at a site they would be different mistakes of the site's own.
+    """
+    if not any(finding.rule == "stack-overflow" for finding in crash.findings) or crash.crashed_thread is None:
+        return False
+    inner = crash.crashed_thread.frames[:_INNER]
+    times = Counter(frame.function for frame in inner if frame.kind == "php" and frame.file is not None)
+    return any(function is not None and count >= _RECURS for function, count in times.items())
 
 
 def _differs(traces: Sequence[Trace], old: str, new: str) -> bool:
