@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 
 from tests.crashes.conftest import Maker, some
 from tests.lab.native import c_crash, python_crash
-from tests.lab.php import CASES, Interpreter, make
+from tests.lab.php import CASES, Case, Interpreter, make
 from triage.config import Limits, Settings
 from triage.corefile import open_core
 from triage.demo.crashes import find_php
+from triage.gdb.known_calls import KnownCalls, Row, Seat
 from triage.pipeline import Pipeline
 from triage.symbols import Finder
 from triage.unwind import Bounds, Tables, Walk, walk, walk_threads
@@ -117,3 +119,48 @@ def _walked(core: Path) -> Walk:
         opened.memory.use_files(finder.backing(opened.modules))
         bounds = Bounds(inner=64, outer=40, most=5_000_000)
         return next(walk_threads(opened, Tables(finder), None, bounds, bounds, 1))
+
+
+_THROUGH = "function f($n) {{ $n || oracle() && posix_kill(posix_getpid(), 11); array_map('f', [$n - 1]); }} f({});"
+
+
+@pytest.fixture(scope="module")
+def deeper(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """One recursion through a built-in function, of several depths: other stacks of the same calls."""
+    php = find_php()
+    if php is None:
+        pytest.skip("no php here: apt install php-cli")
+    folder = tmp_path_factory.mktemp("deeper")
+    cases = [Case(name=f"deep-{n}", script="oracle.php", code=_THROUGH.format(n)) for n in (3, 5, 6, 7, 8, 9)]
+    return [make(case, Interpreter(php.version), folder).core for case in cases]
+
+
+@pytest.mark.php
+def test_a_new_stack_of_known_calls_is_put_together_as_gdb_shows_it(deeper: list[Path]) -> None:
+    with Pipeline(Settings()) as fast, Pipeline(Settings(reuse=False)) as full:
+        for core in deeper:
+            assert _record(fast, core) == _record(full, core), core.name
+        # The first is GDB's; of those that can be put together it is asked about the first, second and fourth.
+        assert dict(fast.lanes) == {"asked": 4, "composed": 2}
+        assert _record(fast, deeper[3]) == _record(full, deeper[3])
+        assert fast.lanes["reused"] == 1
+
+
+@pytest.mark.php
+def test_where_gdb_says_otherwise_no_stack_is_put_together_any_more(
+    deeper: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = KnownCalls.compose
+
+    def wrong(calls: KnownCalls, seats: Sequence[Seat]) -> tuple[tuple[Row, ...], int] | None:
+        found = true(calls, seats)
+        if found is None:
+            return None
+        first, *rest = found[0]
+        return (replace(first, static={**first.static, "name": "somebody_else"}), *rest), found[1]
+
+    monkeypatch.setattr(KnownCalls, "compose", wrong)
+    with Pipeline(Settings()) as fast, Pipeline(Settings(reuse=False)) as full:
+        for core in deeper:
+            assert _record(fast, core) == _record(full, core), core.name
+        assert dict(fast.lanes) == {"asked": 6}
