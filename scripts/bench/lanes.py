@@ -152,9 +152,8 @@ def held(cores: Cores) -> tuple[Counter[str], list[str]]:
 def main(names: Sequence[str]) -> int:
     """Print the table."""
     failed = 0
-    print(
-        f"{'group':<8} {'cores':>6} {'agree':>6} {'differ':>6}   by the fast lane: learned, put together, known, left to GDB"
-    )
+    lanes = "learned, put together, known, left to GDB"
+    print(f"{'group':<8} {'cores':>6} {'agree':>6} {'differ':>6}   by the fast lane: {lanes}")
     for name in names or GROUPS:
         with tempfile.TemporaryDirectory(prefix="triage-lanes-") as folder:
             Path(folder).chmod(0o755)  # php-fpm's workers are of another user
