@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,23 +19,19 @@ from pathlib import Path
 from typing import Any
 
 import corpus
+import pages
 import phptests
 import unnamed
-import wrappers
-from builds import split_debug
-from corpus import CACHE, MODES
-from making import Kept, Making, Reader, dice_of, lines, make, make_parts, records, served
+from making import Kept, Making, dice_of, lines, make, make_parts
+from pages import View
 from phps import Php, home
 
 from tests.lab import extension
-from tests.lab.worker import serving
-from triage.demo.lab import Process
 
 HERE = Path(__file__).resolve().parent
 ORDERS = extension.SOURCE.with_name("orders.c")
 STEPS = ("header", "price", "tree", "line", "label", "sort", "discount", "release", "copy", "resolve", "mail",
          "audit", "report", "checksum", "export", "ship", "currency", "receipt", "end")  # fmt: skip
-_STACK = 1 << 20
 _WAYS: dict[str, tuple[str, ...]] = {
     "debian": ("page-1", "jit"), "bullseye": ("page-1",), "bookworm": ("page-2",), "trixie": ("page-1",),
     "own": ("page-1",), "sid": ("page-1",),
@@ -71,72 +66,24 @@ def orders() -> list[Bug]:
             for step in STEPS]  # fmt: skip
 
 
-def library(php: Php, folder: Path) -> tuple[Path, tuple[tuple[str, Path | None], ...]]:
-    """The stripped extension where this PHP sees it, and the views its crashes are read with."""
-    built = extension.build(folder / "orders.so", php.version, "-g", source=ORDERS)
-    debug = php.views[1][1] if len(php.views) > 1 and php.views[1][1] else folder / "debug"
-    split_debug(built, debug)
-    place = php.work / "orders"
-    place.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["strip", "--strip-all", "-o", str(place / "orders.so"), str(built)], check=True)
-    return place / "orders.so", (("stripped", None), ("symbols", debug))
-
-
-def makings(php: Php, bugs: Sequence[Bug], views: tuple[tuple[str, Path | None], ...], extra: tuple[str, ...],
+def makings(php: Php, bugs: Sequence[Bug], views: tuple[View, ...], extra: tuple[str, ...],
             ways: Sequence[str] = ()) -> Iterator[Making]:  # fmt: skip
     """Each bug in each way of this PHP, or in the given ones."""
     for bug in bugs:
         for way in ways or _WAYS[php.name.split("-")[0]]:
-            condition = f"{php.name} {way}"
-            script = _script(php, bug, way)
-            mode = "off" if way != "jit" else dice_of(bug.name).choice(("opcache", "jit"))
-            settings = (*bug.settings, *extra, *MODES[mode])
-            if mode != "off" and "opcache" in php.zend_extensions:
-                settings = (f"zend_extension={php.zend_extensions['opcache']}", *settings)
-            options = tuple(part for value in (*phptests.SETTINGS, *settings) for part in ("-d", value))
-            run = php.work / "runs" / f"{bug.name}-{way}"
-            process = Process(argv=php.command(run, (*options, php.inside(script))), folder=run, env={}, stack=_STACK)
+            process = pages.process(php, bug, way, _script(php, bug, way), f"{bug.name}-{way}", extra)
             shown = views if way in _TWO_VIEWS else views[:1]
-            yield Making(bug.name, bug.name, "fresh", condition, process, shown, php.root)
+            yield Making(bug.name, bug.name, "fresh", f"{php.name} {way}", process, shown, php.root)
 
 
 def _script(php: Php, bug: Bug, way: str) -> Path:
-    place = php.work / "fresh"
-    place.mkdir(parents=True, exist_ok=True)
     dice = dice_of(bug.name, php.name, way)
-    text = f"<?php\n{bug.code}\n"
-    if way != "plain":
-        text = wrappers.renamed(text, f"_{dice.randrange(1 << 20):x}")
-    script = place / f"{bug.name}-{way}.php"
-    script.write_text(text)
-    if way == "plain":
-        return script
-    page = place / f"{bug.name}-{way}-page.php"
-    page.write_text(wrappers.page(php.inside(script), dice))
-    return page
+    return pages.script(php, php.work / "fresh", f"{bug.name}-{way}", bug.code, way, dice)
 
 
 def fpm(php: Php, bugs: Sequence[Bug], kept: Kept, extra: tuple[str, ...]) -> None:
-    """The bugs in php-fpm's workers, of this machine or of another release."""
-    program = f"/usr/sbin/php-fpm{php.version[0]}.{php.version[1]}"
-    settings = (*phptests.SETTINGS, *CACHE, "ffi.enable=1", *extra)
-    options = tuple(part for value in settings for part in ("-d", value))
-    reader = Reader()
-    condition = f"{php.name} fpm"
-    with serving(program, php.work, php.root, options) as workers:
-        for bug in bugs:
-            if f"{bug.name} {condition}" in kept.done:
-                continue
-            script = _script(php, bug, "fpm")
-            found: list[dict[str, Any]] = []
-            core = served(workers, php.inside(script), script.parent, {})
-            if core is not None:
-                process = Process(argv=(), folder=php.work, env={})
-                making = Making(bug.name, bug.name, "fresh", condition, process, php.views[:1], php.root)
-                found = records(making, core, reader)
-                core.unlink()
-            kept.add(f"{bug.name} {condition}", found)
-    reader.close()
+    """The bugs in php-fpm's workers."""
+    pages.fpm(php, bugs, kept, extra, "fresh", lambda bug: _script(php, bug, "fpm"))
 
 
 def tests(php: Php) -> Iterator[Making]:
@@ -166,10 +113,10 @@ def part(name: str) -> None:
     elif kind == "tables":
         make(makings(php, victims("victims2.txt"), php.views, (), ("page-1",)), kept)
     elif kind == "orders":
-        file, views = library(php, folder)
+        file, views = pages.library(ORDERS, php, folder)
         make(makings(php, orders(), views, (f"extension={php.inside(file)}",)), kept)
     elif kind == "fpm":
-        file, _ = library(php, folder)
+        file, _ = pages.library(ORDERS, php, folder)
         fpm(php, (*orders(), *victims()[::3]), kept, (f"extension={php.inside(file)}",))
     else:
         make(tests(php), kept)

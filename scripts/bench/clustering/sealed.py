@@ -14,7 +14,6 @@ recursions2.txt, no regression tests.
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,23 +22,17 @@ from pathlib import Path
 from typing import Any
 
 import corpus  # first: it finds the project
-import phptests
+import pages
 import sealedtests
-import wrappers
-from builds import split_debug
-from corpus import CACHE, MODES
-from making import Kept, Making, Reader, dice_of, lines, make, make_parts, records, served
+from making import Kept, Making, dice_of, lines, make, make_parts
+from pages import View
 from phps import Php, home
 
 from tests.lab import extension
-from tests.lab.worker import serving
-from triage.demo.lab import Process
 
 HERE = Path(__file__).resolve().parent
-_STACK = 1 << 20
 _TWO_VIEWS = "page-1"
 _NOT_OF_DAMAGES = "plain"  # there are twice as many of them as of others: fewer traces of each keep the balance
-View = tuple[str, Path | None]
 KINDS = {
     "m-": "mistakes of an extension",
     "d-": "damaged values",
@@ -131,17 +124,6 @@ def every(of: SealedSet) -> tuple[Bug, ...]:
     return (*mistakes(of), *damages(of), *recursions(of))
 
 
-def library(of: SealedSet, php: Php, folder: Path) -> tuple[Path, tuple[View, ...]]:
-    """The stripped extension where this PHP sees it, and the views its crashes are read with."""
-    built = extension.build(folder / f"{of.source.stem}.so", php.version, "-g", source=of.source)
-    debug = php.views[1][1] if len(php.views) > 1 and php.views[1][1] else folder / "debug"
-    split_debug(built, debug)
-    file = php.work / of.source.stem / built.name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["strip", "--strip-all", "-o", str(file), str(built)], check=True)
-    return file, (("stripped", None), ("symbols", debug))
-
-
 def makings(
     of: SealedSet, php: Php, bugs: Sequence[Bug], views: tuple[View, ...], extra: tuple[str, ...]
 ) -> Iterator[Making]:
@@ -151,55 +133,16 @@ def makings(
             if way == _NOT_OF_DAMAGES and bug.name.startswith("d-"):
                 continue
             script = _script(php, bug, way)
-            mode = "off" if way != "jit" else dice_of(bug.name).choice(("opcache", "jit"))
-            settings = (*bug.settings, *extra, *MODES[mode])
-            if mode != "off" and "opcache" in php.zend_extensions:
-                settings = (f"zend_extension={php.zend_extensions['opcache']}", *settings)
-            options = tuple(part for value in (*phptests.SETTINGS, *settings) for part in ("-d", value))
-            run = php.work / "runs" / script.stem
-            process = Process(argv=php.command(run, (*options, php.inside(script))), folder=run, env={}, stack=_STACK)
+            process = pages.process(php, bug, way, script, script.stem, extra)
             shown = views if way == _TWO_VIEWS else views[:1]
             yield Making(bug.name, bug.name, of.name, f"{php.name} {way}", process, shown, php.root)
 
 
 def _script(php: Php, bug: Bug, way: str) -> Path:
     """The script: its name says nothing of the bug, as nothing in production would."""
-    place = php.work / "sealed"
-    place.mkdir(parents=True, exist_ok=True)
     dice = dice_of(bug.name, php.name, way)
     name = f"{dice.randrange(1 << 32):08x}"
-    text = f"<?php\n{bug.code}\n"
-    if way != "plain":
-        text = wrappers.renamed(text, f"_{dice.randrange(1 << 20):x}")
-    script = place / f"{name}.php"
-    script.write_text(text)
-    if way == "plain":
-        return script
-    page = place / f"{name}-page.php"
-    page.write_text(wrappers.page(php.inside(script), dice))
-    return page
-
-
-def fpm(php: Php, bugs: Sequence[Bug], kept: Kept, extra: tuple[str, ...]) -> None:
-    """The bugs in php-fpm's workers, of this machine or of another release."""
-    program = f"/usr/sbin/php-fpm{php.version[0]}.{php.version[1]}"
-    settings = (*phptests.SETTINGS, *CACHE, "ffi.enable=1", *extra)
-    reader = Reader()
-    condition = f"{php.name} fpm"
-    with serving(program, php.work, php.root, tuple(part for value in settings for part in ("-d", value))) as workers:
-        for bug in bugs:
-            if f"{bug.name} {condition}" in kept.done:
-                continue
-            script = _script(php, bug, "fpm")
-            found: list[dict[str, Any]] = []
-            core = served(workers, php.inside(script), script.parent, {})
-            if core is not None:
-                process = Process(argv=(), folder=php.work, env={})
-                making = Making(bug.name, bug.name, "sealed", condition, process, php.views[:1], php.root)
-                found = records(making, core, reader)
-                core.unlink()
-            kept.add(f"{bug.name} {condition}", found)
-    reader.close()
+    return pages.script(php, php.work / "sealed", name, bug.code, way, dice)
 
 
 def part(name: str) -> None:
@@ -210,16 +153,17 @@ def part(name: str) -> None:
     folder = home() / "work" / name
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "mistakes":
-        file, views = library(of, php, folder)
+        file, views = pages.library(of.source, php, folder)
         make(makings(of, php, mistakes(of), views, (f"extension={php.inside(file)}",)), kept)
     elif kind == "damages":
         make(makings(of, php, damages(of), php.views, ()), kept)
     elif kind == "recursions":
         make(makings(of, php, recursions(of), php.views, ()), kept)
     elif kind == "fpm":
-        file, _ = library(of, php, folder)
+        file, _ = pages.library(of.source, php, folder)
         chosen = (*mistakes(of)[::2], *damages(of)[::2], *recursions(of)[::2])
-        fpm(php, chosen, kept, (f"extension={php.inside(file)}",))
+        extra = (f"extension={php.inside(file)}",)
+        pages.fpm(php, chosen, kept, extra, "sealed", lambda bug: _script(php, bug, "fpm"))
     else:
         make(sealedtests.makings(php), kept)
 
