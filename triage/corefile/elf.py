@@ -23,7 +23,6 @@ TYPES = {1: "a relocatable object", 2: "a program", 3: "a program or shared libr
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 HEADER_SIZE = _HEADER.size
 _SEGMENT = struct.Struct("<IIQQ8xQQQ")  # without the physical address
-_EXTENT = struct.Struct("<8xQ16xQ16x")  # of the same: where it lies in the file, and its size there
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _AT_ONCE = 1024 * _SEGMENT.size
 
@@ -123,11 +122,6 @@ def _hole(raw: bytes, size: int) -> int | None:
 
 def extent(data: Buffer, header: Header) -> tuple[int, int]:
     """`(number of segments that are there, where the last of them ends in the file)`."""
-    size = header.segment_count * _SEGMENT.size
-    raw = data[header.segments_at : header.segments_at + min(size, _AT_ONCE)]
-    if header.segment_size == _SEGMENT.size and len(raw) == size and _hole(raw, size) is None:  # nearly always
-        ends = [offset + length for offset, length in _EXTENT.iter_unpack(raw)]
-        return len(ends), max(ends, default=0)
     ends = [segment.offset + segment.file_size for segment in read_segments(data, header)]
     return len(ends), max(ends, default=0)
 
