@@ -519,6 +519,16 @@ def test_only_changed_directives_are_told_and_secrets_are_not() -> None:
     assert found == {"memory_limit": "1G", "mysqli.default_pw": "[redacted]"}
 
 
+def test_a_directive_whose_name_is_longer_than_any_definitions_has_no_default() -> None:
+    # The length of a name in a damaged core can be anything; a definition has two bytes for it.
+    php = PhpMemory()
+    name = "a" * 0x10000
+    made = php.make("ini_entry", name=php.string(name), value=php.string("1"), modified=0)
+    table = php.table([(name, "IS_PTR", made)])
+    found = list(ini.directives(php.reader(), table, lambda owner: [(0x1000, bytes(256))]))
+    assert [(one.name, one.value, one.known) for one in found] == [(name, "1", False)]
+
+
 # --- detection
 
 

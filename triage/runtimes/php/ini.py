@@ -20,6 +20,7 @@ from triage import redact
 from triage.runtimes.php.reader import Reader
 
 _SIZE, _VALUE, _NAME_LENGTH = 64, 40, 60  # zend_ini_entry_def, the same since 7.3
+_LONGEST_NAME = 0xFFFF  # it has two bytes for the name's length
 _OFF = {"", "0", "off", "no", "false", "none"}
 _ON = {"1", "on", "yes", "true"}
 
@@ -98,6 +99,8 @@ class _Definitions:
 
     def _unhandled(self, name: str, data: Sequence[tuple[int, bytes]]) -> bytes | None:
         """The definition of a directive without handlers, by its shape: four times nothing, the name's length."""
+        if len(name) > _LONGEST_NAME:
+            return None
         shape = re.compile(b"(?=.{8}\\0{32}.{20}" + re.escape(struct.pack("<H", len(name))) + b"[\\1-\\7]\\0)", re.S)
         for _, block in data:
             for found in shape.finditer(block):
