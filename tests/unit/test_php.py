@@ -12,7 +12,7 @@ from triage.corefile import read_core
 from triage.corefile.modules import MappedModule
 from triage.model import LastError, MemoryUse, Request, Role, ScriptFrame
 from triage.runtimes import detect
-from triage.runtimes.php import facts, ini
+from triage.runtimes.php import facts, fpm, ini
 from triage.runtimes.php.frames import Frameless, StackReader, Walk
 from triage.runtimes.php.globals import Extension, Php, read_extensions
 from triage.runtimes.php.heap import Shape
@@ -527,6 +527,18 @@ def test_a_directive_whose_name_is_longer_than_any_definitions_has_no_default() 
     table = php.table([(name, "IS_PTR", made)])
     found = list(ini.directives(php.reader(), table, lambda owner: [(0x1000, bytes(256))]))
     assert [(one.name, one.value, one.known) for one in found] == [(name, "1", False)]
+
+
+def test_a_process_number_that_no_kernel_gives_is_looked_for_and_not_found() -> None:
+    told = makecore.prpsinfo(pid=-7, name=b"php-fpm8.2", arguments=b"php-fpm: pool www")
+    region = makecore.Load(0x7F0000000000, bytes(4096), flags=makecore.PF_R | makecore.PF_W)
+    core = makecore.Core(notes=[makecore.prstatus(), told], loads=[region])
+    read = read_core(Path("/core"), core.build())
+    shared = [region for region in read.memory.regions() if region.flags & makecore.PF_W]
+    assert [(region.start, read.notes.process.pid) for region in shared if read.notes.process] == [
+        (0x7F0000000000, -7)
+    ]
+    assert fpm.worker(read, shared, at_crash=1.7e9) == fpm.Worker(pool="www")
 
 
 # --- detection

@@ -56,12 +56,12 @@ def _record(core: CoreFile, shared: Sequence[Region], pid: int, at_crash: float)
         if not region.flags & PF_W or region.end - region.start >= _MOST:
             continue
         data = core.memory.dumped(region.start, region.end - region.start) or b""
-        at = data.find(struct.pack("<I", pid))
+        at = data.find(struct.pack("<i", pid))
         while at >= 0:
             found = _read(data, at, at_crash)
             if found is not None:
                 return found
-            at = data.find(struct.pack("<I", pid), at + 4)
+            at = data.find(struct.pack("<i", pid), at + 4)
     return None
 
 
