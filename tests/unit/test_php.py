@@ -10,7 +10,7 @@ import pytest
 
 from triage.corefile import read_core
 from triage.corefile.modules import MappedModule
-from triage.model import LastError, MemoryUse, Request, Role, ScriptFrame
+from triage.model import LastError, MemoryUse, Request, Role, ScriptFrame, Worker
 from triage.runtimes import detect
 from triage.runtimes.php import facts, fpm, ini
 from triage.runtimes.php.frames import Frameless, StackReader, Walk
@@ -538,7 +538,7 @@ def test_a_process_number_that_no_kernel_gives_is_looked_for_and_not_found() -> 
     assert [(region.start, read.notes.process.pid) for region in shared if read.notes.process] == [
         (0x7F0000000000, -7)
     ]
-    assert fpm.worker(read, shared, at_crash=1.7e9) == fpm.Worker(pool="www")
+    assert fpm.worker(read, shared, at_crash=1.7e9) == Worker(pool="www")
 
 
 # --- detection

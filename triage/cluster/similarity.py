@@ -154,17 +154,17 @@ def _align(a: Sequence[_Weighed], b: Sequence[_Weighed], given: Weights, gap: fl
     width = len(b) + 1
     best = [0.0] * ((len(a) + 1) * width)
     verdicts = [[relation(one.step, other.step, given) for other in b] for one in a]
+    gains = [[_gain(a[i], b[j], found, given) for j, found in enumerate(row)] for i, row in enumerate(verdicts)]
     for i in range(len(a) - 1, -1, -1):
         for j in range(len(b) - 1, -1, -1):
             here = max(best[(i + 1) * width + j], best[i * width + j + 1])
-            gain = _gain(a[i], b[j], verdicts[i][j], given)
-            if gain > 0:
-                here = max(here, best[(i + 1) * width + j + 1] + gain)
+            if gains[i][j] > 0:
+                here = max(here, best[(i + 1) * width + j + 1] + gains[i][j])
             best[i * width + j] = here
     rows: list[Row] = []
     i = j = 0
     while i < len(a) and j < len(b):
-        gain = _gain(a[i], b[j], verdicts[i][j], given)
+        gain = gains[i][j]
         here = best[i * width + j]
         if gain > 0 and here == best[(i + 1) * width + j + 1] + gain:
             rows.extend(_pair(a[i], b[j], verdicts[i][j], given))
@@ -181,11 +181,10 @@ def _align(a: Sequence[_Weighed], b: Sequence[_Weighed], given: Weights, gap: fl
 
 
 def _gain(a: _Weighed, b: _Weighed, found: Relation, given: Weights) -> float:
-    near = _nearness(a, b, given)
     if found.verdict == MATCH:
-        return (a.weight + b.weight) * near * max(found.sure, 0.4)
+        return (a.weight + b.weight) * _nearness(a, b, given) * max(found.sure, 0.4)
     # To explain two frames by each other is better than to leave both unexplained, and worse than a match.
-    return 0.4 * min(a.weight, b.weight) * near if found.verdict == UNKNOWN else 0.0
+    return 0.4 * min(a.weight, b.weight) * _nearness(a, b, given) if found.verdict == UNKNOWN else 0.0
 
 
 def _nearness(a: _Weighed, b: _Weighed, given: Weights) -> float:

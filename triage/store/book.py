@@ -22,6 +22,20 @@ _ID_DIGITS = 6
 _CALLED_FROM, _SEVERAL = " ◂ ", "several callers"
 _WORD_DIGITS = 16
 _LOOKED_AT = 32  # exemplars whose cluster is looked up, of all that share a word
+
+# Making a statement takes longer than carrying it out: these are made once.
+_OWNERS = select(keys.c.digest, keys.c.cluster).where(keys.c.digest.in_(bindparam("digests", expanding=True)))
+_PROFILES = select(exemplars.c.id, exemplars.c.profile).where(exemplars.c.id.in_(bindparam("ids", expanding=True)))
+_HOMES = (
+    select(exemplars.c.id, exemplars.c.cluster, redirects.c.target)
+    .outerjoin(redirects, redirects.c.cluster == exemplars.c.cluster)
+    .where(exemplars.c.id.in_(bindparam("ids", expanding=True)))
+)
+_KEPT = select(exemplars.c.id).where(exemplars.c.id == bindparam("exemplar"))
+_OWN = select(func.count(), func.max(exemplars.c.id)).where(exemplars.c.cluster == bindparam("of"))
+_FIRST = select(func.min(crashes.c.time)).where(crashes.c.cluster == bindparam("of"))
+_APART = select(apart.c.one).where(apart.c.one == bindparam("first"), apart.c.other == bindparam("second"))
+
 _HAVING = select(words.c.exemplar).where(words.c.word == bindparam("word")).limit(CROWD + 1)
 
 
@@ -40,7 +54,7 @@ class SqlBook:
 
     def _of_keys(self, signatures: Sequence[str]) -> Mapping[str, str]:
         of = {digest(key): key for key in signatures}
-        rows = self._connection.execute(select(keys.c.digest, keys.c.cluster).where(keys.c.digest.in_(list(of))))
+        rows = self._connection.execute(_OWNERS, {"digests": list(of)})
         found = {of[row.digest]: row.cluster for row in rows}
         roots = {cluster: self.root(cluster) for cluster in set(found.values())}
         return {key: roots[found[key]] for key in signatures if key in found}
@@ -56,8 +70,8 @@ class SqlBook:
         shared = likeliest(self._sharing(told), _LOOKED_AT)
         owners = self._owners(shared)
         chosen = choose([id_ for id_ in shared if id_ in owners], owners, clusters, each)
-        asked = select(exemplars.c.id, exemplars.c.profile).where(exemplars.c.id.in_([id_ for _, id_ in chosen]))
-        profiles = {row.id: row.profile for row in self._connection.execute(asked)}
+        rows = self._connection.execute(_PROFILES, {"ids": [id_ for _, id_ in chosen]})
+        profiles = {row.id: row.profile for row in rows}
         return [Exemplar(cluster, load(profiles[id_])) for cluster, id_ in chosen]
 
     def _sharing(self, told: Sequence[str]) -> dict[str, list[int]]:
@@ -71,40 +85,28 @@ class SqlBook:
 
     def _owners(self, ids: Iterable[str]) -> dict[str, str]:
         """The cluster of each exemplar, redirects followed."""
-        asked = (
-            select(exemplars.c.id, exemplars.c.cluster, redirects.c.target)
-            .outerjoin(redirects, redirects.c.cluster == exemplars.c.cluster)
-            .where(exemplars.c.id.in_(list(ids)))
-        )
-        rows = self._connection.execute(asked).all()
+        rows = self._connection.execute(_HOMES, {"ids": list(ids)}).all()
         roots = {target: self.root(target) for target in {row.target for row in rows if row.target is not None}}
         return {row.id: roots.get(row.target, row.cluster) for row in rows}
 
     def is_known(self, cluster: str, key: str, profile: Profile) -> bool:
         id_ = exemplar_id(key, profile)
         if (cluster, id_) not in self._recent.looks:
-            if not self._is_kept(id_) and self._has_room(cluster, id_):
+            if not self._is_kept(id_) and _has_room(*self._own(cluster), id_):
                 return False
             self._recent.looks.add((cluster, id_))
         return True
 
     def _is_kept(self, id_: str) -> bool:
-        return self._connection.scalar(select(exemplars.c.id).where(exemplars.c.id == id_)) is not None
-
-    def _has_room(self, cluster: str, id_: str) -> bool:
-        """Whether the cluster has fewer exemplars than it may, or one whose lot is larger."""
-        count, largest = self._own(cluster)
-        return count < MOST_EXEMPLARS or id_ < (largest or "")
+        return self._connection.scalar(_KEPT, {"exemplar": id_}) is not None
 
     def _own(self, cluster: str) -> tuple[int, str | None]:
-        asked = select(func.count(), func.max(exemplars.c.id)).where(exemplars.c.cluster == cluster)
-        count, largest = self._connection.execute(asked).one()
+        count, largest = self._connection.execute(_OWN, {"of": cluster}).one()
         return int(count), largest
 
     def are_apart(self, one: str, other: str) -> bool:
         first, second = sorted((one, other))
-        asked = select(apart.c.one).where(apart.c.one == first, apart.c.other == second)
-        return self._connection.scalar(asked) is not None
+        return self._connection.scalar(_APART, {"first": first, "second": second}) is not None
 
     def create(self, signature: Signature) -> str:
         self._recent.forget()
@@ -129,9 +131,9 @@ class SqlBook:
         if not told or not signatures:  # a crash split from others that have its keys too brings none along
             return
         id_ = exemplar_id(signatures[0], profile)
-        if self._is_kept(id_) or not self._has_room(cluster, id_):
-            return
         count, largest = self._own(cluster)
+        if not _has_room(count, largest, id_) or self._is_kept(id_):
+            return
         if count >= MOST_EXEMPLARS:
             self._connection.execute(delete(words).where(words.c.exemplar == largest))
             self._connection.execute(delete(exemplars).where(exemplars.c.id == largest))
@@ -147,8 +149,13 @@ class SqlBook:
         return int(self._connection.scalar(select(func.count()).select_from(clusters)) or 0)
 
     def _age(self, cluster: str) -> tuple[bool, int, str]:
-        first = self._connection.scalar(select(func.min(crashes.c.time)).where(crashes.c.cluster == cluster))
+        first = self._connection.scalar(_FIRST, {"of": cluster})
         return (first is None, 0 if first is None else int(first.timestamp() * 1e6), cluster)
+
+
+def _has_room(count: int, largest: str | None, id_: str) -> bool:
+    """Whether a cluster of so many exemplars has fewer than it may, or one whose lot is larger."""
+    return count < MOST_EXEMPLARS or id_ < (largest or "")
 
 
 def retitle(connection: Connection, cluster: str, title: str) -> bool:

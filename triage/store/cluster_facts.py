@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from triage.query.facts import Fact, facts_of
 from triage.store.tables import crashes, facts
 from triage.store.upsert import insert_missing
 from triage.wire import crash_from_json
 
+_HELD = select(facts.c.key, facts.c.value).where(facts.c.cluster == bindparam("of"))
+
 
 def unite(connection: Connection, cluster: str, into: str) -> None:
     """Add one cluster's facts to another's, whose crashes it now has."""
-    held = connection.execute(select(facts.c.key, facts.c.value).where(facts.c.cluster == cluster))
+    held = connection.execute(_HELD, {"of": cluster})
     insert_missing(connection, facts, [{"key": row.key, "cluster": into, "value": row.value} for row in held])
 
 

@@ -11,7 +11,7 @@ from triage.store import backfill
 from triage.store.backfill import Say
 from triage.store.tables import changes, known_bugs, meta, metadata, snapshots
 
-VERSION = 7
+VERSION = 8
 """The schema that `tables.py` describes."""
 
 _DECISIONS = (
@@ -108,12 +108,18 @@ def _places(connection: Connection, _say: Say) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _words_of_exemplars(connection: Connection, _say: Say) -> None:
+    """8: an exemplar's words are found without going through all words."""
+    connection.exec_driver_sql("CREATE INDEX IF NOT EXISTS triage_words_of_exemplar ON triage_words (exemplar)")
+
+
 STEPS: Mapping[int, Callable[[Connection, Say], None]] = {
     2: _decisions_and_facts,
     3: _learn_keys,
     4: _arrivals_and_reports,
     5: _surroundings,
     7: _places,
+    8: _words_of_exemplars,
 }
 """What brings an older schema to N, by N; a number without an entry changes nothing."""
 

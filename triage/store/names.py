@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, Connection, select
+from sqlalchemy import Column, Connection, bindparam, select
 
 from triage.errors import UsageError
 from triage.store import reads
 from triage.store.tables import clusters, crashes, redirects
 
 _CANDIDATES = 5
+_TARGET = select(redirects.c.target).where(redirects.c.cluster == bindparam("merged"))
 
 
 def cluster_id(connection: Connection, name: str) -> str:
@@ -52,7 +53,7 @@ def root(connection: Connection, cluster: str) -> str:
     """Where a cluster is now."""
     seen = {cluster}
     while True:
-        target = connection.scalar(select(redirects.c.target).where(redirects.c.cluster == cluster))
+        target = connection.scalar(_TARGET, {"merged": cluster})
         if target is None or target in seen:
             return cluster
         seen.add(target)

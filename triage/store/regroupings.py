@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, select, update
 
 from triage import clock
 from triage.model import Regrouping
@@ -13,15 +13,24 @@ from triage.store.columns import DIGEST_LENGTH
 from triage.store.tables import apart, crashes, exemplars, keys, moves, pins, redirects, regroupings
 from triage.store.upsert import insert_missing, upsert
 
+# Making a statement takes longer than carrying it out: a merge, which one crash can make several of, has these made.
+_NUMBER = select(func.max(regroupings.c.number))
+_WRITE_DOWN, _LEAD, _WRITE_MOVES = insert(regroupings), insert(redirects), insert(moves)
+_OF_CLUSTER = crashes.c.cluster == bindparam("origin")
+_ITS_CRASHES = select(crashes.c.id, crashes.c.cluster).where(_OF_CLUSTER)
+_MOVE_THEM = update(crashes).where(_OF_CLUSTER).values(cluster=bindparam("target"))
+_TOGETHER = delete(apart).where(apart.c.one == bindparam("first"), apart.c.other == bindparam("second"))
+
 
 def merge(connection: Connection, cluster: str, into: str, *, by: str, why: str | None) -> int:
     """Redirect a cluster, and what is redirected to it, to another; returns the change's number."""
     number = _log(connection, "merge", cluster, into, by, why)
-    _move(connection, number, into, crashes.c.cluster == cluster)
-    connection.execute(insert(redirects).values(cluster=cluster, target=into, change=number))
+    _note_moves(connection, number, connection.execute(_ITS_CRASHES, {"origin": cluster}))
+    connection.execute(_MOVE_THEM, {"origin": cluster, "target": into})
+    connection.execute(_LEAD, {"cluster": cluster, "target": into, "change": number})
     unite(connection, cluster, into)
     first, second = sorted((cluster, into))
-    connection.execute(delete(apart).where(apart.c.one == first, apart.c.other == second))
+    connection.execute(_TOGETHER, {"first": first, "second": second})
     return number
 
 
@@ -62,7 +71,7 @@ def undo(connection: Connection, number: int) -> Regrouping | None:
     else:
         connection.execute(update(keys).where(keys.c.cluster == row.target).values(cluster=row.cluster))
         connection.execute(update(exemplars).where(exemplars.c.cluster == row.target).values(cluster=row.cluster))
-        connection.execute(delete(apart).where(apart.c.one == first, apart.c.other == second))
+        connection.execute(_TOGETHER, {"first": first, "second": second})
     rebuild(connection, (row.cluster, row.target))
     connection.execute(update(regroupings).where(regroupings.c.number == number).values(undone=clock.now()))
     return get(connection, number)
@@ -92,15 +101,18 @@ def get(connection: Connection, number: int) -> Regrouping:
 
 
 def _log(connection: Connection, kind: str, cluster: str, target: str, by: str, why: str | None) -> int:
-    number = int(connection.scalar(select(func.max(regroupings.c.number))) or 0) + 1
+    number = int(connection.scalar(_NUMBER) or 0) + 1
     row = {"number": number, "kind": kind, "cluster": cluster, "target": target, "by": by, "why": why}
-    connection.execute(insert(regroupings).values(**row, time=clock.now()))
+    connection.execute(_WRITE_DOWN, {**row, "time": clock.now()})
     return number
 
 
-def _move(connection: Connection, number: int, into: str, which: object) -> None:
-    moving = select(crashes.c.id, crashes.c.cluster).where(which)  # type: ignore[arg-type]
-    rows = [{"change": number, "crash": row.id, "origin": row.cluster} for row in connection.execute(moving)]
+def _move(connection: Connection, number: int, into: str, which: ColumnElement[bool]) -> None:
+    _note_moves(connection, number, connection.execute(select(crashes.c.id, crashes.c.cluster).where(which)))
+    connection.execute(update(crashes).where(which).values(cluster=into))
+
+
+def _note_moves(connection: Connection, number: int, found: Iterable[Row[tuple[str, str]]]) -> None:
+    rows = [{"change": number, "crash": row.id, "origin": row.cluster} for row in found]
     if rows:
-        connection.execute(insert(moves), rows)
-    connection.execute(update(crashes).where(which).values(cluster=into))  # type: ignore[arg-type]
+        connection.execute(_WRITE_MOVES, rows)

@@ -114,6 +114,7 @@ words = Table(
     Column("word", Text, primary_key=True),
     Column("exemplar", Text, ForeignKey(exemplars.c.id), primary_key=True),
 )
+Index("triage_words_of_exemplar", words.c.exemplar)
 
 # A cluster that is part of another now. Its id stays good for ever.
 redirects = Table(
