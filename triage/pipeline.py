@@ -108,7 +108,8 @@ class Pipeline:
     def lanes(self) -> Mapping[str, int]:
         """By which lane the native stacks came.
 
-        `reused`, `composed` (of calls GDB has seen in other stacks), `asked` (GDB), `deferred: WHY` (GDB every time).
+        `reused`, `composed` (of calls GDB has seen in other stacks), `named` (by GDB, of addresses alone), `asked`
+        (GDB, which opened the core), `deferred: WHY` (GDB every time).
         """
         return self._lanes.tally
 

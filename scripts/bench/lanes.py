@@ -152,7 +152,7 @@ def held(cores: Cores) -> tuple[Counter[str], list[str]]:
 def main(names: Sequence[str]) -> int:
     """Print the table."""
     failed = 0
-    lanes = "learned, put together, known, left to GDB"
+    lanes = "learned, put together, named, known, left to GDB"
     print(f"{'group':<8} {'cores':>6} {'agree':>6} {'differ':>6}   by the fast lane: {lanes}")
     for name in names or GROUPS:
         with tempfile.TemporaryDirectory(prefix="triage-lanes-") as folder:
@@ -162,7 +162,7 @@ def main(names: Sequence[str]) -> int:
         count = tally["cores"]
         print(
             f"{name:<8} {count:>6} {count - len(differ):>6} {len(differ):>6}   "
-            f"{tally['asked']}, {tally['composed']}, {tally['reused']}, {sum(left.values())}",
+            f"{tally['asked']}, {tally['composed']}, {tally['named']}, {tally['reused']}, {sum(left.values())}",
             flush=True,
         )
         for why, number in sorted(left.items()):

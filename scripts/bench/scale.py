@@ -88,16 +88,16 @@ def gdb_loop(core: Path, program: str, debug: str | None = None) -> list[str]:
 def gdbs(pipeline: Pipeline) -> float:
     """Processor time in ms that this pipeline's running GDBs have used, and what they are confined by."""
     sessions = pipeline._sessions._sessions.values()
-    ticks = sum(_family(session._process.pid) for session in sessions if session._process is not None)
-    return ticks * 1000 / os.sysconf("SC_CLK_TCK")
+    return sum(_family(session._process.pid) for session in sessions if session._process is not None) / 1e6
 
 
 def _family(pid: int) -> int:
-    """Ticks of a process and of all below it."""
-    place = Path(f"/proc/{pid}")
-    fields = (place / "stat").read_text().rsplit(")", 1)[1].split()
-    children = (place / "task" / str(pid) / "children").read_text().split()
-    return int(fields[11]) + int(fields[12]) + sum(map(_family, map(int, children)))
+    """Nanoseconds on a processor of a process and of all below it: the clock ticks of /proc/PID/stat are 10 ms."""
+    found = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += int((task / "schedstat").read_text().split()[0])
+        found += sum(map(_family, map(int, (task / "children").read_text().split())))
+    return found
 
 
 def row(name: str, value: float, beside: float | None = None) -> None:
@@ -141,15 +141,23 @@ def through(pipeline: Pipeline, core: Path) -> float:
 
 
 def new_shape(pipeline: Pipeline, core: Path) -> float:
-    """The same for a stack that was never seen."""
+    """The same for a stack none of whose calls was ever seen; GDB's spot checks are left out."""
     pipeline._lanes._shapes = Shapes()
+    pipeline._lanes._drafted["named"] = _NO_CHECK
+    return through(pipeline, core)
+
+
+def opened(pipeline: Pipeline, core: Path) -> float:
+    """The same where GDB opens the core."""
+    pipeline._lanes._shapes = Shapes()
+    pipeline._lanes._is_drafting = False
     return through(pipeline, core)
 
 
 def of_known_calls(pipeline: Pipeline, core: Path) -> float:
     """The same for a stack that was never seen, but whose calls were; GDB's spot checks are left out."""
     pipeline._lanes._shapes._stacks.clear()
-    pipeline._lanes._put_together = _NO_CHECK
+    pipeline._lanes._drafted["composed"] = _NO_CHECK
     return through(pipeline, core)
 
 
@@ -224,7 +232,10 @@ def whole_triage(sets: Sequence[Sequence[Path]], loop: float, settings: Settings
         row("whole triage, a known shape, another process", each(again, lambda core: through(pipeline, core)), loop)
         composed = each(again, lambda core: of_known_calls(pipeline, core))
         row("whole triage, a new shape of calls seen in other stacks", composed, loop)
-        row("whole triage, a new shape (GDB asked)", each(again, lambda core: new_shape(pipeline, core)), loop)
+        row("whole triage, a new shape, GDB asked", each(again, lambda core: new_shape(pipeline, core)), loop)
+        ways = pipeline.lanes
+        row("  the same where GDB has to open the core", each(again, lambda core: opened(pipeline, core)), loop)
+        print(f"  (new shapes: {ways['named']} named without their core, {ways['asked']} with it)")
 
 
 def in_sets(folder: Path, make_set: Callable[[Path], list[Path]]) -> list[list[Path]]:

@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from tests.crashes.conftest import Maker, some
-from tests.lab.native import c_crash, python_crash
+from tests.lab.native import c_crash, c_crashes, python_crash
 from tests.lab.php import CASES, Case, Interpreter, make
 from triage.config import Limits, Settings
 from triage.corefile import open_core
 from triage.demo.crashes import find_php
+from triage.gdb import naming
 from triage.gdb.known_calls import KnownCalls, Row, Seat
+from triage.gdb.lanes import Lanes
+from triage.gdb.session import GdbFailed, GdbSession
 from triage.pipeline import Pipeline
 from triage.symbols import Finder
 from triage.unwind import Bounds, Tables, Walk, walk, walk_threads
@@ -68,13 +71,13 @@ def both() -> Iterator[Both]:
 def test_php(made: Maker, both: Both, tmp_path: Path, name: str) -> None:
     """Learned from one core, used for another process's of the same crash, at other addresses."""
     first = made(name)
-    assert both.agree(first.core) in ("asked", "reused", "composed")
+    assert both.agree(first.core) in ("asked", "reused", "composed", "named")
     php = find_php()
     assert php is not None
     second = make(first.case, Interpreter(php.version), tmp_path)
     lane = both.agree(second.core)
     # Where an endless recursion meets the end of its stack is another place each time.
-    assert lane == "reused" or (first.case.endless and lane == "asked")
+    assert lane == "reused" or (first.case.endless and lane in ("asked", "named"))
     assert both.agree(second.core) == "reused"
 
 
@@ -85,6 +88,25 @@ def test_c(both: Both, tmp_path: Path, program: str, flags: tuple[str, ...]) -> 
     core = c_crash(program, tmp_path, *flags)
     assert both.agree(core) == "asked"
     assert both.agree(core) == "reused"
+
+
+ROADS = [("0",), ("1",), ("2",), ("3",), ("4",), ("5",)]
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+@pytest.mark.parametrize("flags", [("-O2", "-g"), ("-O2", "-g", "-fno-plt"), ("-O2", "-s")], ids=" ".join)
+def test_frames_named_by_their_addresses_are_those_of_a_core_that_gdb_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
+) -> None:
+    """Inlined functions and all; where GDB makes up frames for tail calls, the core is opened."""
+    monkeypatch.setattr(Lanes, "_is_to_be_checked", lambda _lanes, _how: False)
+    cores = c_crashes("tails", tmp_path, ROADS, *flags)
+    with Pipeline(Settings()) as fast, Pipeline(Settings(reuse=False)) as full:
+        lanes = Both(fast, full)
+        ways = [lanes.agree(core) for core in cores]
+    tails = "asked" if "-g" in flags else "named"
+    expected = dict(zip("012345", ("asked", tails, "named", "named", ways[4], tails), strict=True))
+    assert dict(zip("012345", ways, strict=True)) == expected  # the fifth's are the C library's own
 
 
 def test_python(both: Both, tmp_path: Path) -> None:
@@ -144,6 +166,52 @@ def test_a_new_stack_of_known_calls_is_put_together_as_gdb_shows_it(deeper: list
         assert dict(fast.lanes) == {"asked": 4, "composed": 2}
         assert _record(fast, deeper[3]) == _record(full, deeper[3])
         assert fast.lanes["reused"] == 1
+
+
+@pytest.mark.php
+def test_of_stacks_named_without_their_cores_gdb_opens_ever_fewer(
+    deeper: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KnownCalls, "compose", lambda *_given: None)
+    with Pipeline(Settings()) as fast, Pipeline(Settings(reuse=False)) as full:
+        for core in deeper:
+            assert _record(fast, core) == _record(full, core), core.name
+        assert dict(fast.lanes) == {"asked": 4, "named": 2}
+
+
+@pytest.mark.php
+def test_where_a_core_that_gdb_opens_says_otherwise_none_is_named_without_its_own_any_more(
+    deeper: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = naming.named
+
+    def wrong(*given: Any) -> dict[str, Any]:
+        answer = true(*given)
+        answer["threads"][0]["frames"][1]["name"] = "somebody_else"
+        return answer
+
+    monkeypatch.setattr(KnownCalls, "compose", lambda *_given: None)
+    monkeypatch.setattr(naming, "named", wrong)
+    with Pipeline(Settings()) as fast, Pipeline(Settings(reuse=False)) as full:
+        for core in deeper:
+            assert _record(fast, core) == _record(full, core), core.name
+        assert dict(fast.lanes) == {"asked": 6}
+
+
+@pytest.mark.php
+def test_a_gdb_that_dies_over_addresses_is_asked_for_cores_alone(
+    deeper: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dead(session: GdbSession, *_given: object) -> dict[str, Any]:
+        session.kill()
+        raise GdbFailed("GDB ended with exit code 1")
+
+    monkeypatch.setattr(KnownCalls, "compose", lambda *_given: None)
+    monkeypatch.setattr(GdbSession, "name", dead)
+    with Pipeline(Settings()) as fast, Pipeline(Settings(reuse=False)) as full:
+        for core in deeper:
+            assert _record(fast, core) == _record(full, core), core.name
+        assert dict(fast.lanes) == {"asked": 6}
 
 
 @pytest.mark.php

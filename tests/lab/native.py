@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,12 +29,21 @@ class PlainFrame:
 
 def c_crash(name: str, folder: Path, *flags: str) -> Path:
     """Compile fixtures/c/NAME.c with `flags`, let it crash, return the core."""
+    return c_crashes(name, folder, ((),), *flags)[0]
+
+
+def c_crashes(name: str, folder: Path, arguments: Sequence[Sequence[str]], *flags: str) -> list[Path]:
+    """The same, once with each of these arguments."""
     program = folder / name
     source = SOURCES / f"{name}.c"
     subprocess.run(["gcc", *flags, "-o", str(program), str(source), "-pthread"], check=True)
-    run = folder / "run"
-    run.mkdir()
-    return crash(Process(argv=(str(program),), folder=run, env={}), folder / f"{name}.core")
+    cores = []
+    for given in arguments:
+        run = folder / "-".join(("run", *given))
+        run.mkdir()
+        core = folder / f"{'-'.join((name, *given))}.core"
+        cores.append(crash(Process(argv=(str(program), *given), folder=run, env={}), core))
+    return cores
 
 
 def python_crash(folder: Path) -> Path:

@@ -271,10 +271,10 @@ _VANISHED = Failure(code="vanished", message="its record was removed from the st
 
 def _lanes(tally: Mapping[str, int]) -> str:
     """Where the native frames came from, one line a lane."""
-    reused, composed, asked = (tally.get(lane, 0) for lane in ("reused", "composed", "asked"))
+    reused, composed, named, asked = (tally.get(lane, 0) for lane in ("reused", "composed", "named", "asked"))
     lines = [
         f"native frames: {reused} reused from an equal stack, {composed} put together of calls known from others, "
-        f"{asked} asked of GDB"
+        f"{named} named by GDB without their core, {asked} asked of GDB"
     ]
     for lane, count in sorted(tally.items()):
         if lane.startswith("deferred: "):

@@ -5,6 +5,7 @@ given last, and answers with one line: the marker, a space, and base64 of a JSON
 
     triage-load {"executable": PATH | null, "core": PATH, "sysroot": PATH, "debug": "DIR:DIR",
                  "libraries": N, "needed": [NAME] | null, "plain_threads": true}
+    triage-name {"stacks": [[[PC, VALUE | null], …], …], "loop_register": NAME, "at": PC}
     triage-dump {"inner": N, "outer": N, "walk": N, "others": N, "threads": N, "loop_register": NAME,
                  "unwinding": {"code": […], "rules": […], …} | null,
                  "resume": {"level": N, "registers": {NAME: VALUE}} | null}
@@ -12,6 +13,7 @@ given last, and answers with one line: the marker, a space, and base64 of a JSON
 
 import base64
 import json
+import re
 
 import gdb
 import gdb.unwinder
@@ -75,6 +77,7 @@ class Unwinder(gdb.unwinder.Unwinder):
         self.vouched = set()
         self.start = None  # (pc, sp) of the innermost frame, while a walk goes on beyond a fiber
         self.caller = None  # the registers that frame is given as its caller's
+        self.made_up = {}  # (pc, sp) of a frame → its caller's registers, while frames are named by their addresses
 
     def use(self, rules):
         self.rules = rules
@@ -84,6 +87,7 @@ class Unwinder(gdb.unwinder.Unwinder):
     def forget(self):
         """End a walk beyond a fiber: the innermost frame has its own caller again."""
         self.start = self.caller = None
+        self.made_up = {}
         gdb.invalidate_cached_frames()
 
     def crossing(self, frame):
@@ -119,12 +123,15 @@ class Unwinder(gdb.unwinder.Unwinder):
         return self.rules is not None and any(low <= pc < high for low, high in self.rules["code"])
 
     def __call__(self, pending):
-        if self.rules is None and self.start is None:
+        if self.rules is None and self.start is None and not self.made_up:
             return None
         try:
             pc = int(pending.read_register("pc")) & 0xFFFFFFFFFFFFFFFF
             sp = int(pending.read_register("sp")) & 0xFFFFFFFFFFFFFFFF
-            if self.start == (pc, sp):
+            if self.made_up:
+                found = self.made_up.get((pc, sp))
+                end = found["rsp"] if found is not None else None
+            elif self.start == (pc, sp):
                 found, end = self.caller, self.caller["rsp"] - 8
             elif self.generated(pc):
                 found = self.through(pending)
@@ -135,7 +142,7 @@ class Unwinder(gdb.unwinder.Unwinder):
             return None
         if found is None:
             return None
-        if self.start != (pc, sp):
+        if self.start != (pc, sp) and not self.made_up:
             self.vouched.add(sp)
         info = pending.create_unwind_info(FrameId(gdb.Value(end), gdb.Value(pc)))
         for name, value in found.items():
@@ -204,9 +211,7 @@ def walk(inner, outer, most, loop_register, resume=None):
                 stop, frame = "generated code, whose caller could not be found", None
                 break
             if older is None:
-                reason = frame.unwind_stop_reason()
-                if reason not in (gdb.FRAME_UNWIND_NO_REASON, gdb.FRAME_UNWIND_OUTERMOST):
-                    stop = gdb.frame_stop_reason_string(reason)
+                stop = why_last(frame)
             frame = older
         if frame is not None:
             stop = f"more than {most} frames"
@@ -224,6 +229,13 @@ def walk(inner, outer, most, loop_register, resume=None):
         item["level"] = at
     UNWINDER.forget()
     return {"frames": kept, "outer": tail, "depth": depth, "stop": stop}
+
+
+def why_last(frame):
+    """Why a frame has no caller, None where that is as it should be."""
+    reason = frame.unwind_stop_reason()
+    regular = reason in (gdb.FRAME_UNWIND_NO_REASON, gdb.FRAME_UNWIND_OUTERMOST)
+    return None if regular else gdb.frame_stop_reason_string(reason)
 
 
 def registers(frame):
@@ -271,6 +283,73 @@ def dump(options):
             except gdb.error as error:
                 entry["stop"] = entry["stop"] or str(error)
     return out
+
+
+def name(options):
+    """Frames by their addresses in the core that is held open: what GDB shows of a frame hangs on nothing else.
+
+    But for tail calls: no frame whose caller is made up has them. Of each stack the frames come innermost first;
+    `at` is the place of the address in the list that a frame belongs to, `called` where the function begins that it
+    called, if debug information might tell of tail calls. A frame is looked up one byte before its address, as
+    callers are.
+    """
+    held = max(HELD, key=lambda number: HELD[number])
+    gdb.execute(f"inferior {held}", to_string=True)
+    UNWINDER.use(None)
+    gdb.invalidate_cached_frames()
+    try:
+        code = bytes(gdb.selected_inferior().read_memory(options["at"], 16)).hex()
+        text = gdb.newest_frame().architecture().disassemble(options["at"])[0]["asm"]
+    except gdb.error:
+        code = text = None
+    stacks = [name_stack(stack, options["loop_register"]) for stack in options["stacks"]]
+    UNWINDER.forget()
+    return {"stacks": stacks, "instruction": text, "code": code}
+
+
+def name_stack(stack, loop_register):
+    UNWINDER.forget()
+    newest = gdb.newest_frame()
+    below = register(newest, "sp")
+    chain, last = {}, (newest.pc(), below)
+    for at, (pc, value) in enumerate(stack):
+        own = {"rip": pc, "rsp": below + APART * (at + 1)}
+        if value is not None and loop_register is not None:
+            own[loop_register] = value
+        chain[last] = own
+        last = (pc, own["rsp"])
+    UNWINDER.made_up = chain
+    gdb.invalidate_cached_frames()
+    rows, called, stop = [], None, None
+    frame = gdb.newest_frame()
+    while frame is not None:
+        at = (register(frame, "sp") - below) // APART - 1
+        if at >= 0:
+            row = describe(frame, loop_register)
+            row["at"] = at
+            row["called"] = beginning(called) if called is not None and row["file"] is not None else None
+            rows.append(row)
+            if not row["inline"]:
+                called = frame
+                if at == len(stack) - 1:
+                    break
+        older = frame.older()
+        stop = why_last(frame) if older is None else None
+        frame = older
+    return {"frames": rows, "stop": stop}
+
+
+def beginning(frame):
+    """Where GDB takes a frame's function to begin: its symbol with debug information, or the nearest name."""
+    function = frame.function()
+    if function is not None:
+        return int(function.value().address) & 0xFFFFFFFFFFFFFFFF
+    at = frame.pc() - 1
+    found = re.match(r".* \+ (\d+) in section ", gdb.execute(f"info symbol {at:#x}", to_string=True))
+    return at - int(found[1]) if found else at
+
+
+APART = 1024  # bytes between the made up frames' stack pointers
 
 
 def load(options):
@@ -340,4 +419,5 @@ class Command(gdb.Command):
 
 
 Command("triage-load", load)
+Command("triage-name", name)
 Command("triage-dump", dump)

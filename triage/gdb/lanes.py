@@ -1,10 +1,11 @@
 """Two lanes to one answer: the core's own tables for every core, GDB once for each new shape.
 
 The fast lane walks the stack with the unwind tables of the proven files. Where GDB has seen that very
-shape before, its names are put on the frames. A new shape made of calls that GDB has seen in other stacks
-is put together of them; about the first of those GDB is asked all the same, then about ever fewer, and where
-it says otherwise none is put together any more. Else GDB is asked, and its answer is kept if the walk gives
-it back whole. What the walk cannot follow to its end is GDB's every time.
+shape before, its names are put on the frames. For a new shape an answer is drafted: of the calls that GDB has seen in
+other stacks, or else by what GDB says of its addresses in a core that it has open (`naming`). About the first of
+the drafts GDB is asked all the same, then about ever fewer, and where it says otherwise none is made any more. Where
+there is none GDB opens the core, and its answer is kept if the walk gives it back whole. What the walk cannot
+follow to its end is GDB's every time.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from triage.config import Limits
 from triage.corefile import CoreFile
-from triage.gdb.session import Target
+from triage.gdb import naming
+from triage.gdb.session import GdbFailed, Target
 from triage.gdb.sessions import Sessions
 from triage.gdb.shapes import Shapes
 from triage.gdb.target import target_of
@@ -33,10 +35,17 @@ _ONE_OF = 32
 _OTHERS_MORE = 1000
 
 
+class _Draft(NamedTuple):
+    """An answer made without opening the core, and `how`."""
+
+    how: str
+    answer: dict[str, Any]
+
+
 class Lanes:
     """Native stacks, core after core.
 
-    `tally` counts the lanes: `reused`, `composed`, `asked`, and `deferred: REASON`.
+    `tally` counts the lanes: `reused`, `composed`, `named`, `asked`, and `deferred: REASON`.
     """
 
     def __init__(self, sessions: Sessions, finder: Finder, limits: Limits, *, reuse: bool) -> None:
@@ -46,7 +55,8 @@ class Lanes:
         self._reuse = reuse
         self._tables = Tables(finder)
         self._shapes = Shapes()
-        self._put_together = 0
+        self._drafted: Counter[str] = Counter()
+        self._is_drafting = reuse
         self.tally: Counter[str] = Counter()
 
     def answer(self, core: CoreFile, rules: Unwinding | None, loop_register: str | None) -> dict[str, Any]:
@@ -63,17 +73,19 @@ class Lanes:
         if isinstance(known, dict):
             self.tally["reused"] += 1
             return known
-        composed = self._composed(core, walks, loop_register) if known is None and doubt is None else None
-        if composed is not None and not self._is_to_be_checked():
-            self._shapes.learn(core, walks, loop_register, composed, resumed=False)
-            self.tally["composed"] += 1
-            return composed
+        draft = self._draft(core, walks, loop_register) if known is None and doubt is None else None
+        if draft is not None and not self._is_to_be_checked(draft.how):
+            doubt = self._shapes.learn(core, walks, loop_register, draft.answer, resumed=False)
+            if doubt is None:
+                self.tally[draft.how] += 1
+                return draft.answer
         resume = self._resume(walks[0]) if self._reuse and walks and walks[0].reason is None else None
         target = self._target(core, walks if self._reuse and doubt is None else None)
         session = self._sessions.of(target.executable)
         answer = session.examine(target, loop_register, rules, resume)
-        if composed is not None and "reduced" not in answer and answer != composed:
-            self._shapes.distrust_calls()
+        if draft is not None and "reduced" not in answer and answer != draft.answer:
+            self._is_drafting = False
+            self._shapes = Shapes()  # what other drafts taught may be wrong as well
         if doubt is None and "reduced" not in answer:
             doubt = self._shapes.learn(core, walks, loop_register, answer, resumed=resume is not None)
         self.tally["asked" if doubt is None else f"deferred: {doubt}"] += 1
@@ -92,19 +104,30 @@ class Lanes:
         rest = Bounds(others, 4 + _MORE, others + _OTHERS_MORE)
         return list(walk_threads(core, self._tables, rules, crashed, rest, limits.threads))
 
-    def _composed(self, core: CoreFile, walks: Sequence[Walk], loop_register: str | None) -> dict[str, Any] | None:
-        """The answer to a new shape by the calls it is made of, where GDB has seen all of them."""
-        if not self._reuse:
+    def _draft(self, core: CoreFile, walks: Sequence[Walk], loop_register: str | None) -> _Draft | None:
+        """The answer to a new shape without opening its core, where there can be one."""
+        if not self._is_drafting:
             return None
         limits = self._limits
         bounds = (limits.inner_frames, limits.outer_frames), (limits.other_thread_frames, _OUTER_OF_OTHERS)
-        return self._shapes.compose(core, walks, loop_register, bounds)
+        composed = self._shapes.compose(core, walks, loop_register, bounds)
+        if composed is not None:
+            return _Draft("composed", composed)
+        program = self._finder.locate(core.executable).file if core.executable else None
+        session = self._sessions.of(program.path if program else None)
+        try:
+            return _Draft("named", naming.named(core, self._finder, walks, session, loop_register, bounds))
+        except naming.Unnamed:
+            return None
+        except GdbFailed:
+            self._is_drafting = False  # GDB is started anew for this core, which it shall not be for each
+            return None
 
-    def _is_to_be_checked(self) -> bool:
-        """Whether GDB is asked about a stack that could be put together: the first ones, then ever fewer."""
-        self._put_together += 1
-        few = self._put_together & (self._put_together - 1) == 0  # 1, 2, 4, 8, …
-        return few or self._put_together % _ONE_OF == 0
+    def _is_to_be_checked(self, how: str) -> bool:
+        """Whether GDB opens the core of a draft all the same: of the first ones of a kind, then of ever fewer."""
+        self._drafted[how] += 1
+        count = self._drafted[how]
+        return count & (count - 1) == 0 or count % _ONE_OF == 0  # 1, 2, 4, 8, …
 
     def _resume(self, walk: Walk) -> Mapping[str, object] | None:
         """Where GDB shall go on in a deep recursion; `None` when it is to walk all of it."""

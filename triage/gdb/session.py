@@ -26,6 +26,7 @@ from typing import IO, Any
 
 from triage import clock
 from triage.config import Limits
+from triage.corefile.modules import MappedModule
 from triage.errors import EnvironmentLacks, TriageError
 from triage.gdb import mi, sandbox
 from triage.gdb.locate import Gdb
@@ -65,6 +66,7 @@ class Target:
     `debug_files` are what links below `debug_dirs` lead to; in its sandbox GDB must see both.
     `named` are all paths the core names, proven or not; without it only proven ones may be there.
     `needed` are the names of the libraries on the stacks; without it GDB reads all libraries.
+    `modules` are those whose files are proven.
     """
 
     core: Path
@@ -74,6 +76,7 @@ class Target:
     debug_files: tuple[Path, ...] = ()
     named: frozenset[str] | None = None
     needed: tuple[str, ...] | None = None
+    modules: tuple[MappedModule, ...] = ()
 
 
 class GdbSession:
@@ -95,6 +98,7 @@ class GdbSession:
         self._view: tuple[object, object] | None = None
         self._seen: set[Path] = set()
         self._resolved: dict[Path, Path] = {}
+        self._held: tuple[MappedModule, ...] = ()
         self.starts = 0
         self.isolation: sandbox.Isolation | None = None
         """How the GDB that was started last is confined."""
@@ -148,6 +152,30 @@ class GdbSession:
                 self.kill()
                 raise
 
+    @property
+    def held(self) -> tuple[MappedModule, ...]:
+        """The proven modules of the core that GDB holds open with all of its libraries; none when it holds none."""
+        return self._held if self.running and self._served < self._limits.gdb_recycle else ()
+
+    def name(
+        self, stacks: Sequence[Sequence[tuple[int, int | None]]], at: int, loop_register: str | None
+    ) -> dict[str, Any]:
+        """What `inside.py` answers to `triage-name`: frames by addresses in the core held open, no core being opened.
+
+        Each stack has `(address, value of the loop register)`, innermost first; `at` is where the crashed
+        thread stands.
+
+        Raises:
+            GdbFailed: when GDB gives no answer; it is stopped then.
+        """
+        self._served += 1
+        asked = {"stacks": stacks, "at": at, "loop_register": loop_register}
+        try:
+            return self._ask("triage-name", asked, self._limits.gdb_seconds)
+        except GdbFailed:
+            self.kill()
+            raise
+
     def load(self, target: Target, unwinding: Unwinding | None = None) -> None:
         """Open a core for `console`, with rules for code without unwind tables.
 
@@ -194,6 +222,7 @@ class GdbSession:
         self._ask("triage-load", {**prepared, "plain_threads": True}, left())
         if prepared["needed"] is None:
             self._whole = max(self._whole, len(target.files))
+            self._held = target.modules
         answer = self._ask("triage-dump", plan, left())
         if plan["resume"] is None and any(thread["depth"] > _DEEP_WALK for thread in answer["threads"]):
             self._served = self._limits.gdb_recycle  # a deep walk leaves hundreds of MB behind in GDB
@@ -284,7 +313,7 @@ class GdbSession:
             argv += ["-iex", setting]
         self._process = self._spawn([*argv, "-x", str(inside)], self._folder, self._scene, held)
         self.starts += 1
-        self._pending, self._served, self._whole, self._told = b"", 0, -1, {}
+        self._pending, self._served, self._whole, self._told, self._held = b"", 0, -1, {}, ()
         try:
             self._command("-gdb-version", self._limits.gdb_seconds)
         except GdbFailed:

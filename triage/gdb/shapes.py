@@ -52,7 +52,7 @@ class Shapes:
         self._stacks: OrderedDict[Key, _Stack | str] = OrderedDict()
         self._instructions: OrderedDict[Key, str | None] = OrderedDict()
         self._rows = 0
-        self._calls: KnownCalls | None = KnownCalls()
+        self._calls = KnownCalls()
 
     def recall(self, core: CoreFile, walks: Sequence[Walk], loop_register: str | None) -> dict[str, Any] | str | None:
         """GDB's answer for this core; `None` for a new shape, a clause for one that must be asked again."""
@@ -85,7 +85,7 @@ class Shapes:
         """
         place = _Places(core, loop_register)
         instruction = place.instruction()
-        if self._calls is None or instruction not in self._instructions:
+        if instruction not in self._instructions:
             return None
         stacks = [_composed(self._calls, place, walk, bounds[min(at, 1)]) for at, walk in enumerate(walks)]
         whole = [stack for stack in stacks if stack is not None]
@@ -95,10 +95,6 @@ class Shapes:
             return _answer(place, walks, whole, self._instructions[instruction])
         except Unlearnable:
             return None
-
-    def distrust_calls(self) -> None:
-        """Put no stack together any more: GDB said otherwise of one."""
-        self._calls = None
 
     def learn(
         self,
@@ -129,7 +125,7 @@ class Shapes:
             return str(reason)
         self._keep(place, walks, stacks)
         for walk, stack in zip(walks, stacks, strict=True):
-            if self._calls is not None and walk.depth == len(walk.places) and not stack.gap:
+            if walk.depth == len(walk.places) and not stack.gap:
                 self._calls.learn(_seats(place, walk), (*stack.inner, *stack.outer), stack.beyond)
         self._instructions[place.instruction()] = text
         if len(self._instructions) > _MOST_ROWS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from triage.corefile import CoreFile
 from triage.gdb.session import Target
 from triage.symbols import Finder
-from triage.symbols.proven import debug_files, proven_files
+from triage.symbols.proven import debug_files, proven_files, proven_modules
 
 
 def target_of(core: CoreFile, finder: Finder) -> Target:
@@ -17,4 +17,5 @@ def target_of(core: CoreFile, finder: Finder) -> Target:
         files=proven_files(core, finder),
         debug_dirs=finder.debug_dirs,
         debug_files=debug_files(core, finder),
+        modules=proven_modules(core, finder),
     )

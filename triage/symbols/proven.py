@@ -29,6 +29,11 @@ def proven_files(core: CoreFile, finder: Finder) -> dict[str, Path]:
     return files
 
 
+def proven_modules(core: CoreFile, finder: Finder) -> tuple[MappedModule, ...]:
+    """The modules whose files these are."""
+    return tuple(module for module, _ in _located(core, finder))
+
+
 def debug_files(core: CoreFile, finder: Finder) -> tuple[Path, ...]:
     """The separate files with debug information of the modules, resolved: links to them lie where GDB looks."""
     found = (finder.locate(module).debug for module in core.modules)
