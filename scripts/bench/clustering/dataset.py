@@ -1,9 +1,10 @@
 """The corpus as the evaluation sees it: labels by cause, and the bugs by what they may be used for.
 
 The bugs of corpus.py are for design and tuning: 105 of them were sealed once and were looked at five times, which
-used them up. Those of fresh.py judge: the first of them (`fresh`) were looked at twice and then used for tuning, the
-tables (`newest`) came after that. Those of sealed.py (`sealed`, set C; then `last`, set D) were made last, with
-labels decided from PHP's source. `looks.txt` in the corpus' folder counts how often such figures were printed.
+used them up. Those of fresh.py judge: the first of them (`fresh`) were looked at twice and then used for tuning,
+`tables` came after that. Those of sealed.py (`sealed`, set C; then `last`, set D; then `newest`, set E) were made
+last, with labels decided from PHP's source. `looks.txt` in the corpus' folder counts how often such figures were
+printed.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from tests.lab.faults import PHP
 from triage.model import Crash
 from triage.wire import crash_from_json
 
-OLD, FRESH, NEWEST, SEALED, LAST = "old", "fresh", "newest", "sealed", "last"
+PARTS = OLD, FRESH, TABLES, SEALED, LAST, NEWEST = "old", "fresh", "tables", "sealed", "last", "newest"
 _LOOKS = "looks.txt"
-_MARKS = {SEALED: "set C: ", LAST: "set D: "}
+_MARKS = {SEALED: "set C: ", LAST: "set D: ", NEWEST: "set E: "}
 _FOR_PEERS = 40
 _CALLED = re.compile(r"\bfaulty_\w+")
 
@@ -62,7 +63,7 @@ def _labels() -> dict[str, str]:
 
 
 def load(part: str, *, traits: bool = True) -> list[Trace]:
-    """The traces of the bugs of `old`, `fresh`, `newest`, `sealed` or `last`; without traits they come sooner."""
+    """The traces of the bugs of `old`, `fresh`, `tables` or a sealed set; without traits they come sooner."""
     labels = _labels()
     found = []
     for record in records(part):
@@ -78,13 +79,13 @@ def records(part: str) -> Iterator[dict[str, Any]]:
         return corpus.traces()
     if part in sealed.SETS:
         return sealed.traces(sealed.SETS[part])
-    return fresh.traces(fresh.NEWEST if part == NEWEST else fresh.PARTS)
+    return fresh.traces(fresh.TABLES if part == TABLES else fresh.PARTS)
 
 
 def count_look(part: str, why: str) -> int:
     """Write down that figures of a part's bugs are looked at now; returns how often that was so.
 
-    Sets C and D have counts of their own; before them, the word "sealed" stood for other bugs.
+    Sets C, D and E have counts of their own; before them, the word "sealed" stood for other bugs.
     """
     path = home() / _LOOKS
     mark = _MARKS.get(part, "")
@@ -97,7 +98,7 @@ def count_look(part: str, why: str) -> int:
 def sizes() -> Iterator[tuple[str, int, int]]:
     """(part, bugs, traces), without a look at any trace."""
     labels = _labels()
-    for part in (OLD, FRESH, NEWEST, SEALED, LAST):
+    for part in PARTS:
         bugs = [labels.get(record["bug"], record["bug"]) for record in records(part)]
         yield part, len(set(bugs)), len(bugs)
 

@@ -1,12 +1,13 @@
 """The table: our clusters and other people's rules on the same traces, bugs and split.
 
     .venv/bin/python scripts/bench/clustering/evaluate.py            on the bugs for design and tuning
-    .venv/bin/python scripts/bench/clustering/evaluate.py --last     on set D, which design has not seen
+    .venv/bin/python scripts/bench/clustering/evaluate.py --newest   on set E, which design has not seen
+    .venv/bin/python scripts/bench/clustering/evaluate.py --last     on set D, made before it
     .venv/bin/python scripts/bench/clustering/evaluate.py --sealed   on set C, made before it
-    .venv/bin/python scripts/bench/clustering/evaluate.py --newest   on those made before it
-    .venv/bin/python scripts/bench/clustering/evaluate.py --fresh    on those made before them
+    .venv/bin/python scripts/bench/clustering/evaluate.py --tables   on set B, made before it
+    .venv/bin/python scripts/bench/clustering/evaluate.py --fresh    on set A, made before it
 
-Each use of the last four is counted.
+Each use of the last five is counted.
 
 `all`, `stripped` or `full` limit the table to those sets; --no-peers leaves it out, --no-details what
 follows it. Parts of one table may so be made by several runs at a time.
@@ -24,7 +25,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -182,7 +183,7 @@ def table(train: Sequence[Trace], judge: Sequence[Trace], sets: Sequence[str]) -
                   flush=True)  # fmt: skip
 
 
-def views(traces: Sequence[Trace], labels: Labels) -> None:
+def views(part: str, traces: Sequence[Trace], labels: Labels) -> None:
     """The same core read stripped and with symbols; the same bug on 7.4 and 8.2 without symbols."""
     pairs: dict[tuple[str, str], dict[str, object]] = {}
     for trace, label in zip(traces, labels, strict=True):
@@ -191,11 +192,11 @@ def views(traces: Sequence[Trace], labels: Labels) -> None:
     same = sum(pair["stripped"] == pair["symbols"] for pair in both)
     print(f"\nsame core stripped and with symbols in one cluster: {same} of {len(both)} ({same / len(both):.1%})")
     for old, new in (("7.4", "8.2"), ("8.2", "8.4")):
-        _across(traces, labels, old, new)
+        _across(part, traces, labels, old, new)
 
 
 def kinds(traces: Sequence[Trace], labels: Labels) -> None:
-    """The kinds of sets C and D apart, in the clusters of all."""
+    """The kinds of a sealed set apart, in the clusters of all."""
     scores = measure.per_trace([trace.bug for trace in traces], labels)
     for title in sealed.KINDS.values():
         at = [i for i, trace in enumerate(traces) if sealed.kind_of(trace.bug) == title]
@@ -206,7 +207,7 @@ def kinds(traces: Sequence[Trace], labels: Labels) -> None:
         print(f"{title}: {bugs} bugs, {len(at)} traces: P {precision:.3f} R {recall:.3f}")
 
 
-def _across(traces: Sequence[Trace], labels: Labels, old: str, new: str) -> None:
+def _across(part: str, traces: Sequence[Trace], labels: Labels, old: str, new: str) -> None:
     chosen = [(t, label) for t, label in zip(traces, labels, strict=True) if t.view == "stripped" and t.kind != "c"]
     found = measure.versions([(t.bug, t.condition, label) for t, label in chosen], old, new)
     if not found:
@@ -214,12 +215,13 @@ def _across(traces: Sequence[Trace], labels: Labels, old: str, new: str) -> None
     other = {bug for bug in found if _differs([t for t, _ in chosen if t.bug == bug], old, new)}
     apart = [f"{bug}{' (another symptom)' if bug in other else ''}" for bug, (_, major) in found.items() if not major]
     print(f"same bug on PHP {old} and {new} without symbols:")
-    own = {bug for bug in found if all(map(_is_own_recursion, (t.crash for t, _ in chosen if t.bug == bug)))}
-    groups = (
+    groups: list[tuple[str, Set[str]]] = [
         ("all", found.keys()),
         ("without those of another symptom", found.keys() - other),
-        ("without endless recursions of the script's own functions", found.keys() - own),
-    )
+    ]
+    if part == dataset.LAST:  # sets made before count them as all others, and those made after have none
+        own = {bug for bug in found if all(map(_is_own_recursion, (t.crash for t, _ in chosen if t.bug == bug)))}
+        groups.append(("without endless recursions of the script's own functions", found.keys() - own))
     for title, kept in groups:
         mains, pairs = (sum(found[bug][k] for bug in kept) / max(1, len(kept)) for k in (1, 0))
         count = sum(found[bug][1] for bug in kept)
@@ -317,15 +319,13 @@ def main(argv: list[str]) -> int:
     ensure_packages()
     for part, bugs, count in dataset.sizes():
         print(f"{part}: {bugs} bugs, {count} traces")
-    part = next(
-        (part for part in (dataset.LAST, dataset.SEALED, dataset.NEWEST, dataset.FRESH) if f"--{part}" in argv), OLD
-    )
+    part = next((part for part in reversed(dataset.PARTS) if f"--{part}" in argv), OLD)
     judge = dataset.load(part)
     if part != OLD:
         print(f"look number {dataset.count_look(part, ' '.join(argv))} at bugs that design had not seen")
     if "--no-details" not in argv:
         labels = ours(judge)
-        views(judge, labels)
+        views(part, judge, labels)
         if part in sealed.SETS:
             kinds(judge, labels)
         failures(judge, labels)

@@ -128,7 +128,7 @@ PARTS = (*(f"fresh-orders-{where}" for where in _WHERE), "fresh-fpm-debian", "fr
          *(f"fresh-tests-{where}" for where in (*_WHERE, "bookworm")))  # fmt: skip
 
 
-NEWEST = tuple(f"fresh-tables-{where}" for where in _WHERE)
+TABLES = tuple(f"fresh-tables-{where}" for where in _WHERE)
 
 
 def traces(parts: Sequence[str] = PARTS) -> Iterator[dict[str, Any]]:

@@ -1,14 +1,15 @@
-"""Sets C and D: sealed bugs, labelled from PHP's source before any trace was made; nothing is tuned on them.
+"""Sets C, D and E: sealed bugs, labelled from PHP's source before any trace was made; nothing is tuned on them.
 
-    .venv/bin/python scripts/bench/clustering/sealed.py [PART…]          make what is missing
-    .venv/bin/python scripts/bench/clustering/sealed.py --check [last]   how many; which died elsewhere than meant
+    .venv/bin/python scripts/bench/clustering/sealed.py [PART…]         make what is missing
+    .venv/bin/python scripts/bench/clustering/sealed.py --check [SET]   how many; which died elsewhere than meant
 
 Three kinds: mistakes of an extension (mistakes.txt, fixtures/ext/gallery.c); values damaged in memory that one of
 PHP's own C functions then uses (damages.txt); bugs that PHP has by itself, which are its regression tests in ways not
 tried before (sealedtests.py) and recursion without a limit (recursions.txt). A label is one bug: one mistake in, or
 one damaged structure mishandled by, one C function. The head of each list says how that was decided. Set D (`last`)
 was made by the same means when set C had judged: mistakes2.txt with fixtures/ext/freight.c, damages2.txt,
-recursions2.txt, no regression tests.
+recursions2.txt, no regression tests. Set E (`newest`) likewise when set D had judged: mistakes3.txt with
+fixtures/ext/theatre.c, damages3.txt, recursions3.txt, with no recursion through functions of the script's own.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from tests.lab import extension
 
 HERE = Path(__file__).resolve().parent
 _TWO_VIEWS = "page-1"
+_OWN_FUNCTION = re.compile(r"\b(?:function|fn|include|require)\b", re.IGNORECASE)
 _NOT_OF_DAMAGES = "plain"  # there are twice as many of them as of others: fewer traces of each keep the balance
 KINDS = {
     "m-": "mistakes of an extension",
@@ -45,7 +47,8 @@ KINDS = {
 @dataclass(frozen=True, slots=True)
 class SealedSet:
     """A set of such bugs: the lists' files, the extension with the mistakes, the ways in which each PHP is made to
-    meet a bug, and the parts that the traces are made and kept in.
+    meet a bug, and the parts that the traces are made and kept in. Where the recursions are `php_alone`, none may run
+    through the script's own functions.
     """
 
     name: str
@@ -55,6 +58,7 @@ class SealedSet:
     recursions: str
     ways: Mapping[str, tuple[str, ...]]
     parts: tuple[str, ...]
+    php_alone: bool = False
 
 
 _WHERE = ("debian", "bullseye", "trixie", "own-8.2.32")
@@ -70,7 +74,12 @@ SET_D = SealedSet(
     {"debian": ("page-1", "jit"), "bullseye": ("page-1", "plain"), "trixie": ("page-1",), "own": ("page-1",)},
     tuple(f"last-{kind}-{where}" for kind in ("mistakes", "damages", "recursions") for where in _WHERE),
 )  # fmt: skip
-SETS = {each.name: each for each in (SET_C, SET_D)}
+SET_E = SealedSet(
+    "newest", extension.SOURCE.with_name("theatre.c"), "mistakes3.txt", "damages3.txt", "recursions3.txt",
+    SET_D.ways, tuple(f"newest-{kind}-{where}" for kind in ("mistakes", "damages", "recursions") for where in _WHERE),
+    php_alone=True,
+)  # fmt: skip
+SETS = {each.name: each for each in (SET_C, SET_D, SET_E)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +123,14 @@ def damages(of: SealedSet) -> list[Bug]:
 
 
 def recursions(of: SealedSet) -> list[Bug]:
-    """What PHP itself recurses in without a limit."""
+    """What PHP itself recurses in without a limit.
+
+    Raises:
+        ValueError: where a line has a function of the script's own, and the set is of PHP alone.
+    """
+    for name, _, code in _rows(of.recursions, 3):
+        if of.php_alone and _OWN_FUNCTION.search(code):
+            raise ValueError(f"{of.recursions}: {name} may have no function of the script's own")
     return [Bug(f"r-{name}", function, f"function page() {{ {code} }}\npage();")
             for name, function, code in _rows(of.recursions, 3)]  # fmt: skip
 

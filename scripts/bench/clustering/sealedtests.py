@@ -187,7 +187,7 @@ def makings(plain: Php) -> Iterator[Making]:
     php, deadly = with_more(plain), found()
     if not deadly:
         raise CannotMake("no test is known to kill: run sealedtests.py first")
-    used = {record["bug"] for record in (*corpus.traces(), *fresh.traces(), *fresh.traces(fresh.NEWEST))}
+    used = {record["bug"] for record in (*corpus.traces(), *fresh.traces(), *fresh.traces(fresh.TABLES))}
     tests = [test for test in every(php) if test.path in deadly and test.bug not in used | left_out()]
     for at, (test, first) in enumerate(corpus.chosen_tests(tests)):
         for name in ("page-1", "plain", "page-2") if first else ("page-1",):

@@ -24,7 +24,7 @@ from pathlib import Path
 import dataset
 import measure
 from book import MemoryBook
-from dataset import FRESH, NEWEST, OLD, Trace
+from dataset import FRESH, OLD, TABLES, Trace
 from measure import bcubed
 
 from triage.cluster import rarity
@@ -40,7 +40,7 @@ Signed = tuple[Trace, Signature, Profile]
 Corpus = Mapping[str, Sequence[Signed]]
 
 _OURS = re.compile(r"faulty_|orders_")  # functions of the extensions that were made for this
-_PARTS = (OLD, FRESH, NEWEST)
+_PARTS = (OLD, FRESH, TABLES)
 _PRECISE = 0.94
 _RANGES = {
     "decay": (0.1, 2.0), "offset": (0.0, 0.8), "helper": (0.05, 0.8), "foreign": (0.1, 1.0), "built_in": (0.2, 2.5),
