@@ -129,7 +129,7 @@ def _record(pipeline: Pipeline, core: Path) -> dict[str, Any]:
 
 
 def held(cores: Cores) -> tuple[Counter[str], list[str]]:
-    """How the cores went, and one line for each that differs. Cores are removed as they are done."""
+    """How the cores went, and one line for each that differs. They stay: GDB holds one of them open."""
     tally: Counter[str] = Counter()
     differ: list[str] = []
     lanes: dict[Path | None, Lanes] = {}
@@ -142,7 +142,6 @@ def held(cores: Cores) -> tuple[Counter[str], list[str]]:
         tally["cores"] += 1
         if wrong:
             differ.append(f"{core.parent.name}/{core.name}: {', '.join(dict.fromkeys(wrong))}")
-        core.unlink()
     for both in lanes.values():
         both.fast.close()
         both.full.close()

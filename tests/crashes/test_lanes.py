@@ -199,6 +199,20 @@ def test_where_a_core_that_gdb_opens_says_otherwise_none_is_named_without_its_ow
 
 
 @pytest.mark.php
+def test_where_cores_are_removed_meanwhile_gdb_opens_each(
+    deeper: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(KnownCalls, "compose", lambda *_given: None)
+    with Pipeline(Settings()) as fast, Pipeline(Settings(reuse=False)) as full:
+        for core in deeper:
+            copy = tmp_path / core.name
+            shutil.copy(core, copy)
+            assert _record(fast, copy) == _record(full, copy), core.name
+            copy.unlink()
+        assert dict(fast.lanes) == {"asked": 6}
+
+
+@pytest.mark.php
 def test_a_gdb_that_dies_over_addresses_is_asked_for_cores_alone(
     deeper: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

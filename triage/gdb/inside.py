@@ -296,7 +296,11 @@ def name(options):
     held = max(HELD, key=lambda number: HELD[number])
     gdb.execute(f"inferior {held}", to_string=True)
     UNWINDER.use(None)
-    gdb.invalidate_cached_frames()
+    try:
+        gdb.newest_frame().pc()
+    except gdb.error:  # its file has been removed or cut off since
+        HELD[held] = -2
+        return {"lost": True}
     try:
         code = bytes(gdb.selected_inferior().read_memory(options["at"], 16)).hex()
         text = gdb.newest_frame().architecture().disassemble(options["at"])[0]["asm"]

@@ -32,6 +32,7 @@ _WORTH = 2000  # GDB walks that many frames itself: what it can see it shall see
 _DEEPEST = 5_000_000
 _OUTER_OF_OTHERS = 4  # as inside.py has it
 _ONE_OF = 32
+_MOST_LOST = 2  # where cores are removed as they are done, as unpacked ones are, to hold one is of no use
 _OTHERS_MORE = 1000
 
 
@@ -57,6 +58,7 @@ class Lanes:
         self._shapes = Shapes()
         self._drafted: Counter[str] = Counter()
         self._is_drafting = reuse
+        self._lost = 0
         self.tally: Counter[str] = Counter()
 
     def answer(self, core: CoreFile, rules: Unwinding | None, loop_register: str | None) -> dict[str, Any]:
@@ -113,11 +115,14 @@ class Lanes:
         composed = self._shapes.compose(core, walks, loop_register, bounds)
         if composed is not None:
             return _Draft("composed", composed)
+        if self._lost >= _MOST_LOST:
+            return None
         program = self._finder.locate(core.executable).file if core.executable else None
         session = self._sessions.of(program.path if program else None)
         try:
             return _Draft("named", naming.named(core, self._finder, walks, session, loop_register, bounds))
-        except naming.Unnamed:
+        except naming.Unnamed as reason:
+            self._lost += isinstance(reason, naming.Lost)
             return None
         except GdbFailed:
             self._is_drafting = False  # GDB is started anew for this core, which it shall not be for each

@@ -29,6 +29,10 @@ class Unnamed(Exception):
     """The stack cannot be named by its addresses alone."""
 
 
+class Lost(Unnamed):
+    """The core that GDB held open cannot be read any more."""
+
+
 def named(
     core: CoreFile,
     finder: Finder,
@@ -42,7 +46,7 @@ def named(
     `bounds` are `(inner, outer)`, how many frames GDB is asked for, of the first thread and of the others.
 
     Raises:
-        Unnamed: when its core has to be opened.
+        Unnamed: when its core has to be opened; Lost when that is because of the one held open.
         GdbFailed: when GDB gives no answer.
     """
     if not session.held:
@@ -53,6 +57,8 @@ def named(
         raise Unnamed
     stacks = [_stack(walk, moved) for walk in walks]
     answer = session.name(stacks, moved.there(at), loop_register)
+    if "lost" in answer:
+        raise Lost
     code = core.memory.read(at, _CODE)
     if code is None or code.hex() != answer["code"]:
         raise Unnamed  # no code there, or other code than in the file

@@ -163,7 +163,7 @@ class GdbSession:
         """What `inside.py` answers to `triage-name`: frames by addresses in the core held open, no core being opened.
 
         Each stack has `(address, value of the loop register)`, innermost first; `at` is where the crashed
-        thread stands.
+        thread stands. `lost` tells that the core cannot be read any more: the next one that is opened is held instead.
 
         Raises:
             GdbFailed: when GDB gives no answer; it is stopped then.
@@ -171,10 +171,13 @@ class GdbSession:
         self._served += 1
         asked = {"stacks": stacks, "at": at, "loop_register": loop_register}
         try:
-            return self._ask("triage-name", asked, self._limits.gdb_seconds)
+            answer = self._ask("triage-name", asked, self._limits.gdb_seconds)
         except GdbFailed:
             self.kill()
             raise
+        if "lost" in answer:
+            self._held, self._whole = (), -1
+        return answer
 
     def load(self, target: Target, unwinding: Unwinding | None = None) -> None:
         """Open a core for `console`, with rules for code without unwind tables.
