@@ -163,7 +163,7 @@ class GdbSession:
         """What `inside.py` answers to `triage-name`: frames by addresses in the core held open, no core being opened.
 
         Each stack has `(address, value of the loop register)`, innermost first; `at` is where the crashed
-        thread stands. `lost` tells that the core cannot be read any more: the next one that is opened is held instead.
+        thread stands. `lost` tells that the core cannot be read any more; the next one that is opened is held then.
 
         Raises:
             GdbFailed: when GDB gives no answer; it is stopped then.
