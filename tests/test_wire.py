@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from triage.filing import filed
 from triage.model import (
     AccessKind,
     Argument,
@@ -53,6 +54,7 @@ from triage.wire import (
     crash_to_json,
     outcome_to_json,
 )
+from triage.wire_module import module_to_json, modules_text
 
 TIME = datetime(2026, 3, 1, 12, 30, 5, tzinfo=UTC)
 
@@ -464,6 +466,27 @@ def test_a_full_crash_is_the_contracts_object_in_its_order() -> None:
 @pytest.mark.parametrize("crash", [FULL, BARE, replace(BARE, runtime=Runtime(name="python"))])
 def test_a_crash_comes_back_exactly(crash: Crash) -> None:
     assert through_text(crash) == crash
+
+
+@pytest.mark.parametrize("crash", [FULL, BARE])
+def test_a_filed_record_is_the_contracts_object_as_text(crash: Crash) -> None:
+    kept = filed(Outcome(core=crash.core, status=crash.status, crash=crash)).crash
+
+    assert kept is not None
+    assert kept.text == json.dumps(crash_to_json(crash), separators=(",", ":"))
+
+
+def test_modules_as_text_are_the_same_json_whatever_their_names_hold() -> None:
+    odd = [
+        Module(path=path, build_id=build, start=0, end=1 << 63, symbols=symbols, base=4096, deleted=deleted)
+        for path in ('/tmp/"a\\b"\n%s{0}', "/lib/\udcff\u202e")
+        for build in (None, "ab12")
+        for symbols in Symbols
+        for deleted in (False, True)
+    ]
+
+    assert modules_text(odd) == json.dumps(list(map(module_to_json, odd)), separators=(",", ":"))
+    assert modules_text([]) == "[]"
 
 
 def test_what_is_missing_is_null() -> None:

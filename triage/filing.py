@@ -14,7 +14,8 @@ from triage.cluster.incident import incident_of
 from triage.cluster.profile import dump, profile_of
 from triage.model import Crash, Failure, Outcome, Runtime, Signature, Status
 from triage.query import Fact, facts_of
-from triage.wire import crash_to_json
+from triage.wire import crash_without_modules
+from triage.wire_module import modules_text
 
 _INDEXED_LENGTH = 200  # PostgreSQL refuses long values in an index, and a core's text may be any length
 
@@ -111,11 +112,16 @@ def _crash(crash: Crash) -> FiledCrash:
 
 
 def _record(crash: Crash) -> tuple[str, str]:
-    found = list(crash_to_json(crash).items())
-    at = next(at for at, (name, _) in enumerate(found) if name == "cluster")
-    before = json.dumps(dict(found[:at]), separators=(",", ":"))
-    after = json.dumps(dict(found[at + 1 :]), separators=(",", ":"))
-    return f'{before[:-1]},"cluster":', f",{after[1:]}"
+    found = crash_without_modules(crash)
+    names = list(found)
+    at, end = names.index("modules"), names.index("cluster")
+    first, middle, last = (_text({name: found[name] for name in part}) for part in (
+        names[:at], names[at + 1 : end], names[end + 1 :]
+    ))  # fmt: skip
+    return f'{first[:-1]},"modules":{modules_text(crash.modules)},{middle[1:-1]},"cluster":', f",{last[1:]}"
+
+
+_text = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _label(runtime: Runtime) -> str:

@@ -24,7 +24,6 @@ from triage.model import (
     Incident,
     LastError,
     MemoryUse,
-    Module,
     Outcome,
     Regrouping,
     Request,
@@ -32,10 +31,10 @@ from triage.model import (
     Signal,
     Signature,
     Status,
-    Symbols,
     Thread,
 )
 from triage.wire_fault import fault_from_json, fault_to_json, finding_from_json, finding_to_json
+from triage.wire_module import module_from_json, module_to_json
 from triage.wire_origin import origin_from_json, origin_to_json
 
 Json = dict[str, Any]
@@ -139,6 +138,14 @@ def crash_row_to_json(row: CrashRow) -> Json:
 
 def crash_to_json(crash: Crash) -> Json:
     """The crash object of the contract; `crash_from_json` is its exact inverse."""
+    return {
+        name: list(map(module_to_json, crash.modules)) if name == "modules" else value
+        for name, value in crash_without_modules(crash).items()
+    }
+
+
+def crash_without_modules(crash: Crash) -> Json:
+    """The same with nothing under `modules`, for who takes `modules_text`."""
     signature = crash.signature
     return {
         "id": crash.id,
@@ -153,7 +160,7 @@ def crash_to_json(crash: Crash) -> Json:
         "signal": _maybe(_signal_to_json, crash.signal),
         "runtime": _maybe(_runtime_to_json, crash.runtime),
         "threads": [_thread_to_json(thread) for thread in crash.threads],
-        "modules": [_module_to_json(module) for module in crash.modules],
+        "modules": None,
         "findings": [finding_to_json(finding) for finding in crash.findings],
         "signature": signature.key if signature else None,
         "signature_title": signature.title if signature else None,
@@ -198,7 +205,7 @@ def _crash_from_json(record: Mapping[str, Any]) -> Crash:
         signal=_maybe(_signal_from_json, record["signal"]),
         runtime=_maybe(_runtime_from_json, record["runtime"]),
         threads=tuple(_thread_from_json(thread) for thread in record["threads"]),
-        modules=tuple(_module_from_json(module) for module in record["modules"]),
+        modules=tuple(module_from_json(module) for module in record["modules"]),
         findings=tuple(finding_from_json(finding) for finding in record["findings"]),
         signature=_signature_from_json(record),
         cluster=record["cluster"],
@@ -404,30 +411,6 @@ def _frame_from_json(record: Mapping[str, Any]) -> Frame:
         trust=record.get("trust"),
         start=_maybe(_unhex, record.get("start")),
         traits=tuple(record.get("traits", ())),
-    )
-
-
-def _module_to_json(module: Module) -> Json:
-    return {
-        "path": module.path,
-        "build_id": module.build_id,
-        "start": hex(module.start),
-        "end": hex(module.end),
-        "symbols": module.symbols.value,
-        "base": hex(module.base),
-        "deleted": module.deleted,
-    }
-
-
-def _module_from_json(record: Mapping[str, Any]) -> Module:
-    return Module(
-        path=record["path"],
-        build_id=record["build_id"],
-        start=_unhex(record["start"]),
-        end=_unhex(record["end"]),
-        symbols=Symbols(record["symbols"]),
-        base=_unhex(record["base"]),
-        deleted=record.get("deleted", False),
     )
 
 

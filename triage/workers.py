@@ -111,7 +111,11 @@ def release() -> None:
 
 def _memory() -> int:
     """Bytes of this process that are in memory and its own (maps of files do not count)."""
-    fields = Path("/proc/self/statm").read_text().split()
+    descriptor = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fields = os.read(descriptor, 256).split()
+    finally:
+        os.close(descriptor)
     return (int(fields[1]) - int(fields[2])) * _PAGE
 
 

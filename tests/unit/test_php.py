@@ -491,7 +491,7 @@ def test_extensions_and_their_functions_have_names() -> None:
     registry = php.table([("redis", "IS_PTR", entry), ("gone", "IS_PTR", 0xDEAD0000)])
     functions = php.table([("strlen", "IS_PTR", php.internal("strlen", 0x30)), ("bad", "IS_PTR", 0xDEAD0000)])
     reader = php.reader()
-    extension = Extension(name="Redis", version="6.0", entry=entry, zts=False, debug=True)
+    extension = Extension(name="Redis", version="6.0", entry=entry, zts=False, debug=True, api=0)
     found = read_extensions(reader, registry)
     assert [replace(one, within=0) for one in found] == [extension]
     assert reader.c_string(found[0].within) == "Redis"

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from triage.cluster.normalize import function_name, instruction, module_name, words
 from triage.cluster.traits import normal, told_name
@@ -73,10 +74,29 @@ class Shape:
 def read(thread: Thread | None, builds: Mapping[str, str | None], *, overflow: bool = False) -> Shape:
     """The shape of the stack of the thread that crashed. `builds` gives each module's build-id by path."""
     frames = thread.frames if thread else ()
+    if len(frames) > _MOST_KEPT_FRAMES:
+        return _read(frames, builds, overflow=overflow)
+    # Processes at other addresses have the same shape: all it is made of is in the key (one list stands for all).
+    own = (builds.get(frame.module) if frame.module else None for frame in frames)
+    key = (overflow, words("machinery.txt"), *map(_LOOKED_AT, frames), *own)
+    found = _known.get(key)
+    if found is None:
+        if len(_known) >= _MOST_KEPT:
+            _known.clear()
+        found = _known[key] = _read(frames, builds, overflow=overflow)
+    return found
+
+
+_known: dict[tuple[object, ...], Shape] = {}
+_MOST_KEPT, _MOST_KEPT_FRAMES = 512, 256
+_LOOKED_AT = attrgetter(
+    *("kind", "function", "class_name", "module", "offset", "start", "traits", "note", "inlined", "file", "opcode")
+)
+
+
+def _read(frames: Sequence[Frame], builds: Mapping[str, str | None], *, overflow: bool) -> Shape:
     reader = _Reader(frames, builds)
-    if overflow:
-        return reader.cycle()
-    return reader.whole()
+    return reader.cycle() if overflow else reader.whole()
 
 
 def place_of(frame: Frame, builds: Mapping[str, str | None]) -> str | None:

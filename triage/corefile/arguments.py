@@ -16,16 +16,17 @@ from triage.corefile.protocol import c_string
 from triage.text import from_bytes
 
 _SEARCH = 4 * 1024 * 1024
+_NEAR = 16 * 1024  # between the two lie the arguments and the environment, which are seldom longer
 _MOST = 4096
 _FEW = 256
 
 
 def read_arguments(memory: CoreMemory, auxv: Mapping[int, int]) -> tuple[str, ...] | None:
     """The full argv, `None` when the stack's top is not in the core."""
-    block = _below_auxv(memory, auxv)
-    if block is None:
+    below = _below_auxv(memory, auxv)
+    if below is None:
         return None
-    pointers = _pointers(block)
+    pointers = _pointers(memory, *below)
     if pointers is None:
         return None
     # Programs that set a title (php) point argv[1…] elsewhere; the strings themselves lie in a
@@ -43,30 +44,30 @@ def read_arguments(memory: CoreMemory, auxv: Mapping[int, int]) -> tuple[str, ..
     return tuple(from_bytes(text) for text in texts) or None
 
 
-def _below_auxv(memory: CoreMemory, auxv: Mapping[int, int]) -> bytes | None:
-    """The stack bytes just below the auxiliary vector."""
+def _below_auxv(memory: CoreMemory, auxv: Mapping[int, int]) -> tuple[int, int] | None:
+    """`(address, size)` of the stack just below the auxiliary vector."""
     name_at = auxv.get(AT_EXECFN)
     region = memory.region_at(name_at) if name_at else None
-    if region is None or name_at is None:
-        return None
-    start = max(region.start, name_at - _SEARCH)
-    stack = memory.read(start, name_at - start)
     words = [word for pair in list(auxv.items())[:2] for word in pair]
-    if len(words) < 4:
+    if region is None or name_at is None or len(words) < 4:
         return None
     pattern = struct.pack("<4Q", *words)
-    found = stack.rfind(pattern) if stack else -1
-    if stack is None or found < 0:
-        return None
-    return stack[max(0, found - _MOST * 16) : found]
+    for far in (_NEAR, _SEARCH):
+        start = max(region.start, name_at - far)
+        stack = memory.read(start, name_at - start)
+        found = stack.rfind(pattern) if stack else -1
+        if found >= 0:
+            begin = max(region.start, name_at - _SEARCH, start + found - _MOST * 16)
+            return begin, start + found - begin
+    return None
 
 
-def _pointers(block: bytes) -> tuple[int, ...] | None:
-    """The argv pointers at the block's end; few programs have so many variables that the first try is too short."""
-    for size in (_FEW * 8, len(block)):
-        part = block[-size:]
+def _pointers(memory: CoreMemory, start: int, size: int) -> tuple[int, ...] | None:
+    """The argv pointers at a block's end; few programs have so many variables that the first try is too short."""
+    for length in (min(_FEW * 8, size), size):
+        part = memory.read(start + size - length, length) or b""
         found = _argv(struct.unpack(f"<{len(part) // 8}Q", part[len(part) % 8 :]))
-        if found is not None or size >= len(block):
+        if found is not None or length >= size:
             return found
     return None
 

@@ -94,7 +94,7 @@ def read_core(path: Path, data: Buffer) -> CoreFile:
     return CoreFile(
         path=path,
         size=len(data),
-        expected_size=_expected_size(segments),
+        expected_size=elf.end_of(segments),
         machine=header.machine,
         notes=read,
         memory=memory,
@@ -113,7 +113,7 @@ def _notes(data: Buffer, segments: list[Segment], machine: str | None) -> notes.
 
 
 def _unusable(data: Buffer, segments: list[Segment]) -> InputError:
-    expected = _expected_size(segments)
+    expected = elf.end_of(segments)
     if not segments or len(data) < expected:
         return InputError(
             "truncated",
@@ -122,10 +122,6 @@ def _unusable(data: Buffer, segments: list[Segment]) -> InputError:
             help="Look for a full disk or a size limit (ulimit -c, ProcessSizeMax) at the time of the crash.",
         )
     return InputError("damaged", "no thread state (NT_PRSTATUS) in the core's notes: not a usable core dump")
-
-
-def _expected_size(segments: list[Segment]) -> int:
-    return max([segment.offset + segment.file_size for segment in segments], default=0)
 
 
 def _identity(

@@ -7,9 +7,11 @@ and is mapped, so they are unpacked straight from the map (gABI, "ELF Header", "
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import starmap
+from operator import add, itemgetter
 from typing import Any, NamedTuple, Protocol, cast
 
 from triage.errors import InputError
@@ -122,8 +124,16 @@ def _hole(raw: bytes, size: int) -> int | None:
 
 def extent(data: Buffer, header: Header) -> tuple[int, int]:
     """`(number of segments that are there, where the last of them ends in the file)`."""
-    ends = [segment.offset + segment.file_size for segment in read_segments(data, header)]
-    return len(ends), max(ends, default=0)
+    segments = list(read_segments(data, header))
+    return len(segments), end_of(segments)
+
+
+def end_of(segments: Iterable[Segment]) -> int:
+    """Where the last of these segments ends in the file."""
+    return max(starmap(add, map(_EXTENT, segments)), default=0)
+
+
+_EXTENT = itemgetter(Segment._fields.index("offset"), Segment._fields.index("file_size"))
 
 
 @dataclass(frozen=True, slots=True)

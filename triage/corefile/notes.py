@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import signal as signals
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import NamedTuple, cast
 
 from triage.corefile.elf import Note
 from triage.model import Signal
@@ -156,20 +156,31 @@ def _mappings(body: bytes) -> tuple[FileMapping, ...] | None:
     names_at = 16 + count * 24
     if count > 10_000_000 or names_at > len(body):
         return None
-    names = body[names_at:].split(b"\0", count)
-    if len(names) < count:
+    names = body[names_at:]
+    paths = _kept_paths(names, count) if len(names) <= _KEPT else _paths(names, count)
+    if paths is None:
         return None
-    rows = struct.iter_unpack("<QQQ", body[16:names_at])
-    paths: dict[bytes, str] = {}  # each file has several mappings
-    return tuple(
-        FileMapping(start, end, offset * page, paths.get(name) or _path(paths, name))
-        for (start, end, offset), name in zip(rows, names, strict=False)
-    )
+    words = struct.unpack_from(f"<{3 * count}Q", body, 16)
+    offsets = [offset * page for offset in words[2::3]]
+    return tuple(map(_as_mapping, zip(words[0::3], words[1::3], offsets, paths, strict=True)))
 
 
-def _path(paths: dict[bytes, str], name: bytes) -> str:
-    paths[name] = name.decode("utf-8", "surrogateescape")
-    return paths[name]
+_as_mapping = cast(Callable[[tuple[int, int, int, str]], FileMapping], partial(tuple.__new__, FileMapping))
+
+
+@lru_cache(maxsize=64)
+def _kept_paths(names: bytes, count: int) -> tuple[str, ...] | None:
+    """The same for the next core: processes of one program have the same files, only elsewhere."""
+    return _paths(names, count)
+
+
+def _paths(names: bytes, count: int) -> tuple[str, ...] | None:
+    """The first `count` of these texts, `None` when there are fewer. Each file has several mappings."""
+    found = names.split(b"\0", count)
+    if len(found) < count:
+        return None
+    paths = {name: name.decode("utf-8", "surrogateescape") for name in found[:count]}
+    return tuple(paths[name] for name in found[:count])
 
 
 def signal_name(number: int) -> str:

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 
 from triage.corefile import CoreFile
+from triage.corefile.memory import CoreMemory
 from triage.corefile.modules import MappedModule
 from triage.corefile.protocol import c_string
 from triage.symbols.finder import Finder
@@ -13,6 +14,7 @@ from triage.text import from_bytes
 
 _NAMES = ("environ", "__environ", "_environ")
 _MOST = 1000
+_FEW = 64  # so many are read at once, and hardly any process has more
 _LONGEST = 131_072
 
 
@@ -39,12 +41,28 @@ def _modules(core: CoreFile) -> Iterator[MappedModule]:
 
 
 def _entries(core: CoreFile, table: int) -> Iterator[tuple[str, str]]:
-    for at in range(_MOST):
-        raw = core.memory.read(table + at * 8, 8)
-        pointer = struct.unpack("<Q", raw)[0] if raw is not None else 0
-        text = c_string(core.memory, pointer, _LONGEST) if pointer else None
+    for pointer in _pointers(core.memory, table):
+        text = c_string(core.memory, pointer, _LONGEST)
         if text is None:
             return
         name, found, value = from_bytes(text).partition("=")
         if found:
             yield name, value
+
+
+def _pointers(memory: CoreMemory, table: int) -> Iterator[int]:
+    """The pointers up to the first that is zero or not known."""
+    plain = getattr(memory, "plain", memory)  # where it is noted what was read, only the pointers shall be
+    raw = plain.read(table, _FEW * 8)
+    words = struct.unpack(f"<{_FEW}Q", raw) if raw is not None else ()
+    if 0 in words:
+        count = words.index(0)
+        if plain is not memory:
+            memory.read(table, count * 8 + 8)
+        yield from words[:count]
+        return
+    for at in range(_MOST):
+        one = memory.read(table + at * 8, 8)
+        if one is None or not any(one):
+            return
+        yield int.from_bytes(one, "little")

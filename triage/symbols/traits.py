@@ -169,4 +169,16 @@ def _told(frame: Frame, file_of: Callable[[str], ElfFile | None], back: int) -> 
     if file is None:
         return frame
     start, traits = told(file, frame.offset - back)
-    return replace(frame, start=start, traits=traits)
+    return Frame(
+        kind=frame.kind,
+        function=frame.function,
+        module=frame.module,
+        offset=frame.offset,
+        file=frame.file,
+        line=frame.line,
+        address=frame.address,
+        note=frame.note,
+        trust=frame.trust,
+        start=start,
+        traits=traits,
+    )

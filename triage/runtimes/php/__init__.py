@@ -352,7 +352,7 @@ class PhpProcess:
             last_error=facts.last_error(reader, php),
             exception=facts.exception(reader, php),
             jit=bool(jit),
-            mismatched=self._recall("mismatched", lambda own: modules.mismatched(own._reader, own._php)),
+            mismatched=modules.mismatched(php),
         )
 
     @cached_property

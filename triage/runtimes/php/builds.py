@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from triage.corefile import CoreFile
@@ -26,8 +27,7 @@ class Builds(NamedTuple):
 
     def spots(self, addresses: Iterable[int]) -> list[Spot]:
         """Each address as a spot."""
-        order = sorted(range(len(self.bases)), key=self.bases.__getitem__)
-        starts = [self.bases[at] for at in order]
+        order, starts = _by_address(self.bases)
         found = []
         for address in addresses:
             before = bisect_right(starts, address) - 1
@@ -40,6 +40,13 @@ class Builds(NamedTuple):
         """The reverse of `spots`."""
         bases = (*self.bases, 0)  # -1 is the last of them
         return [bases[at] + distance for at, distance in spots]
+
+
+@lru_cache(maxsize=8)
+def _by_address(bases: tuple[int, ...]) -> tuple[list[int], list[int]]:
+    """`(places of the bases in the order of addresses, the bases in that order)`."""
+    order = sorted(range(len(bases)), key=bases.__getitem__)
+    return order, [bases[at] for at in order]
 
 
 def builds_of(core: CoreFile, php: Php) -> Builds | None:

@@ -43,7 +43,8 @@ _ANY = "8.2.0"
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """A loaded module as its module_entry tells. `entry` is its address, `within` one in the module's own file.
+    """A loaded module as its module_entry tells. `entry` is its address, `within` one in the module's own file,
+    `api` the number of the interface it was built for.
 
     Up to 7.4 PHP keeps copies of the entries on its heap; the names they lead to lie in the files all the same.
     """
@@ -54,6 +55,7 @@ class Extension:
     zts: bool
     debug: bool
     within: int = 0
+    api: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +312,7 @@ def read_extensions(
     """The module registry: every loaded extension, in the order it was loaded. `text` reads C strings."""
     layout, text = reader.layout, text or reader.c_string
     name_at, version_at = layout.offset("module_entry", "name"), layout.offset("module_entry", "version")
+    api_at, api_size = layout.place("module_entry", "zend_api")
     zts_at, debug_at = layout.offset("module_entry", "zts"), layout.offset("module_entry", "zend_debug")
     found = []
     for entry in reader.payloads(registry):
@@ -318,9 +321,8 @@ def read_extensions(
         if raw is None or name is None:
             continue
         version = text(_word(raw, version_at))
-        found.append(
-            Extension(name, version, entry, bool(raw[zts_at]), bool(raw[debug_at]), within=_word(raw, name_at))
-        )
+        within, api = _word(raw, name_at), int.from_bytes(raw[api_at : api_at + api_size], "little")
+        found.append(Extension(name, version, entry, bool(raw[zts_at]), bool(raw[debug_at]), within, api))
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from triage.corefile import CoreFile
 from triage.runtimes.php.globals import Php
-from triage.runtimes.php.reader import Reader
 
 
 def files(core: CoreFile, php: Php) -> dict[str, str]:
@@ -17,7 +16,7 @@ def files(core: CoreFile, php: Php) -> dict[str, str]:
     return found
 
 
-def mismatched(reader: Reader, php: Php) -> dict[str, str]:
+def mismatched(php: Php) -> dict[str, str]:
     """Extension → in what its module entry differs from PHP's own (API number, thread safety, debug build).
 
     PHP refuses such a module when it loads it, so this means a patched check, or a record that was
@@ -26,12 +25,10 @@ def mismatched(reader: Reader, php: Php) -> dict[str, str]:
     engine = next((e for e in php.extensions if e.name.lower() == "core"), None)
     if engine is None:
         return {}
-    wanted = reader.field(engine.entry, "module_entry", "zend_api")
     found = {}
     for extension in php.extensions:
-        api = reader.field(extension.entry, "module_entry", "zend_api")
-        if api != wanted and api is not None:
-            found[extension.name] = f"it was built for module API {api}, this PHP has {wanted}"
+        if extension.api != engine.api:
+            found[extension.name] = f"it was built for module API {extension.api}, this PHP has {engine.api}"
         elif extension.zts != engine.zts:
             found[extension.name] = "it was built for a PHP of the other kind of thread safety"
         elif extension.debug != engine.debug:

@@ -74,6 +74,16 @@ class Reader:
         found = self.field(address, name, field)
         return found if found and self.sound(found) else None
 
+    def sound_field(self, address: int, name: str, field: str) -> int | None:
+        """A field of the structure at `address`, `None` also where that can be no PHP structure (see `sound`)."""
+        place = self._places.get((name, field))
+        if place is None or address % 8:
+            return None
+        raw = self.memory.read(address, place[0] + place[1])  # both at once, as they nearly always lie together
+        if raw is not None and place[0] >= 8:
+            return int.from_bytes(raw[place[0] :], "little")
+        return self.field(address, name, field) if self.sound(address) else None
+
     def sound(self, address: int) -> bool:
         """Whether an address is aligned and mapped, so that it can be a PHP structure."""
         return address % 8 == 0 and self.memory.read(address, 8) is not None

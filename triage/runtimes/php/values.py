@@ -55,7 +55,7 @@ class Values:
         return self._plain.get(value.type, f"no PHP type ({value.type})")
 
     def _counted(self, name: str, address: int, record: str, field: str) -> str:
-        count = self._reader.field(address, record, field) if self._reader.sound(address) else None
+        count = self._reader.sound_field(address, record, field)
         return f"{name}({count})" if count is not None else f"{name} ({UNREADABLE})"
 
     def _referred(self, value: Value, depth: int) -> Value | None:

@@ -43,13 +43,16 @@ def variables(reader: Reader, php: Php) -> dict[str, str]:
 def _described(reader: Reader, array: str, table: int) -> Iterator[tuple[str, str]]:
     values = Values(reader)
     for at, element in enumerate(reader.first(table)[:_MOST]):
-        key = _key(element.key) if element.key is not None else str(at)
-        text = reader.text_value(element.value)
-        harmless = text is not None and array == "_SERVER" and redact.is_harmless(key)
-        yield f"{array}[{key}]", redact.text(text or "") if harmless else values.type(element.value)
+        key, harmless = _key(element.key) if element.key is not None else (str(at), False)
+        text = reader.text_value(element.value) if harmless and array == "_SERVER" else None
+        yield f"{array}[{key}]", redact.text(text) if text is not None else values.type(element.value)
 
 
-_key = lru_cache(maxsize=4096)(redact.text)
+@lru_cache(maxsize=4096)
+def _key(name: str) -> tuple[str, bool]:
+    """A key as it may be shown, and whether its value may be as well where the server gave it."""
+    shown = redact.text(name)
+    return shown, redact.is_harmless(shown)
 
 
 def environment(found: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,61 @@
+"""Modules as JSON and back: what wire.py hands here, and the same as text for who needs no more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from triage.model import Module, Symbols
+
+Json = dict[str, Any]
+
+
+def module_to_json(module: Module) -> Json:
+    """One module; addresses are `0x…` text."""
+    return {
+        "path": module.path,
+        "build_id": module.build_id,
+        "start": hex(module.start),
+        "end": hex(module.end),
+        "symbols": module.symbols.value,
+        "base": hex(module.base),
+        "deleted": module.deleted,
+    }
+
+
+def modules_text(modules: Iterable[Module]) -> str:
+    """`modules` of the crash object as text: all but the addresses of a module is made once for all processes."""
+    return f"[{','.join(map(_module_text, modules))}]"
+
+
+def _module_text(module: Module) -> str:
+    before, after = _module_parts(module.path, module.build_id, module.symbols, deleted=module.deleted)
+    return (
+        f'{before}"start":"{module.start:#x}","end":"{module.end:#x}",{after[0]}"base":"{module.base:#x}"{after[1]}'
+    )
+
+
+@lru_cache(maxsize=4096)
+def _module_parts(path: str, build: str | None, symbols: Symbols, *, deleted: bool) -> tuple[str, tuple[str, str]]:
+    """The texts before, between and after a module's addresses."""
+    first = f'{{"path":{json.dumps(path)},"build_id":{json.dumps(build)},'
+    return first, (f'"symbols":{json.dumps(symbols.value)},', f',"deleted":{json.dumps(deleted)}}}')
+
+
+def module_from_json(record: Mapping[str, Any]) -> Module:
+    """What `module_to_json` wrote."""
+    return Module(
+        path=record["path"],
+        build_id=record["build_id"],
+        start=_number(record["start"]),
+        end=_number(record["end"]),
+        symbols=Symbols(record["symbols"]),
+        base=_number(record["base"]),
+        deleted=record.get("deleted", False),
+    )
+
+
+def _number(text: str) -> int:
+    return int(text, 16)
