@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from tests.unit.stacks import BUILDS, ENTRY, EXT, LIBC, SEGV, builtin, native, php, thread
 from triage import lists
+from triage.cluster import shape
 from triage.cluster.normalize import function_name, module_name, words
 from triage.cluster.shape import script_name
 from triage.cluster.signature import rules, sign
@@ -117,6 +119,29 @@ def test_a_whole_signature() -> None:
         ),
         aliases=("v3:SIGSEGV:at|bbbbbbbbbbbb+1000|cccccccccccc+1000|cccccccccccc+1000",),
     )
+
+
+class Watched:
+    """A frame that notes what is asked of it."""
+
+    def __init__(self, frame: Frame, asked: set[str]) -> None:
+        self._frame, self._asked = frame, asked
+
+    def __getattr__(self, name: str) -> object:
+        self._asked.add(name)
+        return getattr(self._frame, name)
+
+
+@pytest.mark.parametrize("overflow", [False, True])
+def test_a_shape_hangs_on_nothing_that_is_not_in_the_key_it_is_kept_under(overflow: bool) -> None:
+    abort = [native("raise", LIBC), native("abort", LIBC), native("malloc_printerr", LIBC), native("_int_free", LIBC)]
+    frames = [*abort, native("redis_read", EXT), native(None, EXT), php("get", "Redis"), php("get", "Redis"), *ENTRY]
+    asked: set[str] = set()
+    watched = [Watched(frame, asked) for frame in frames]
+    found = shape._read(cast(list[Frame], watched), BUILDS, overflow=overflow)
+    assert found == shape.read(thread(*frames), BUILDS, overflow=overflow)
+    assert asked
+    assert asked <= set(shape.LOOKED_AT)
 
 
 def test_machinery_and_the_way_of_ending_are_left_out() -> None:

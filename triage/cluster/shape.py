@@ -78,7 +78,7 @@ def read(thread: Thread | None, builds: Mapping[str, str | None], *, overflow: b
         return _read(frames, builds, overflow=overflow)
     # Processes at other addresses have the same shape: all it is made of is in the key (one list stands for all).
     own = (builds.get(frame.module) if frame.module else None for frame in frames)
-    key = (overflow, words("machinery.txt"), *map(_LOOKED_AT, frames), *own)
+    key = (overflow, words("machinery.txt"), *map(_looked_at, frames), *own)
     found = _known.get(key)
     if found is None:
         if len(_known) >= _MOST_KEPT:
@@ -89,9 +89,21 @@ def read(thread: Thread | None, builds: Mapping[str, str | None], *, overflow: b
 
 _known: dict[tuple[object, ...], Shape] = {}
 _MOST_KEPT, _MOST_KEPT_FRAMES = 512, 256
-_LOOKED_AT = attrgetter(
-    *("kind", "function", "class_name", "module", "offset", "start", "traits", "note", "inlined", "file", "opcode")
+LOOKED_AT = (
+    "kind",
+    "function",
+    "class_name",
+    "module",
+    "offset",
+    "start",
+    "traits",
+    "note",
+    "inlined",
+    "file",
+    "opcode",
 )
+"""What of a frame a shape may hang on."""
+_looked_at = attrgetter(*LOOKED_AT)
 
 
 def _read(frames: Sequence[Frame], builds: Mapping[str, str | None], *, overflow: bool) -> Shape:
