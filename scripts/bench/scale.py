@@ -12,6 +12,7 @@ TRIAGE_BENCH_PHP names it, and TRIAGE_BENCH_DEBUG the folder that has .build-id/
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import resource
 import shutil
@@ -228,6 +229,8 @@ def whole_triage(sets: Sequence[Sequence[Path]], loop: float, settings: Settings
         for cores in known:
             for core in cores:
                 pipeline.triage(core)
+        gc.collect()
+        gc.freeze()  # as a batch's worker does
         again = [core for cores in other for core in cores]
         row("whole triage, a known shape, another process", each(again, lambda core: through(pipeline, core)), loop)
         composed = each(again, lambda core: of_known_calls(pipeline, core))

@@ -5,7 +5,7 @@ given last, and answers with one line: the marker, a space, and base64 of a JSON
 
     triage-load {"executable": PATH | null, "core": PATH, "sysroot": PATH, "debug": "DIR:DIR",
                  "libraries": N, "needed": [NAME] | null, "plain_threads": true}
-    triage-name {"stacks": [[[PC, VALUE | null], …], …], "loop_register": NAME, "at": PC}
+    triage-name {"stacks": [[PC, …], …], "at": PC}
     triage-dump {"inner": N, "outer": N, "walk": N, "others": N, "threads": N, "loop_register": NAME,
                  "unwinding": {"code": […], "rules": […], …} | null,
                  "resume": {"level": N, "registers": {NAME: VALUE}} | null}
@@ -78,6 +78,7 @@ class Unwinder(gdb.unwinder.Unwinder):
         self.start = None  # (pc, sp) of the innermost frame, while a walk goes on beyond a fiber
         self.caller = None  # the registers that frame is given as its caller's
         self.made_up = {}  # (pc, sp) of a frame → its caller's registers, while frames are named by their addresses
+        self.types = {}  # of registers; one GDB has cores of one machine only
 
     def use(self, rules):
         self.rules = rules
@@ -146,8 +147,9 @@ class Unwinder(gdb.unwinder.Unwinder):
             self.vouched.add(sp)
         info = pending.create_unwind_info(FrameId(gdb.Value(end), gdb.Value(pc)))
         for name, value in found.items():
-            kind = pending.read_register(name).type
-            info.add_saved_register(name, gdb.Value(value).cast(kind))
+            if name not in self.types:
+                self.types[name] = pending.read_register(name).type
+            info.add_saved_register(name, gdb.Value(value).cast(self.types[name]))
         return info
 
     def across(self, sp):
@@ -306,37 +308,45 @@ def name(options):
         text = gdb.newest_frame().architecture().disassemble(options["at"])[0]["asm"]
     except gdb.error:
         code = text = None
-    stacks = [name_stack(stack, options["loop_register"]) for stack in options["stacks"]]
+    stacks = [name_stack(stack) for stack in options["stacks"]]
     UNWINDER.forget()
     return {"stacks": stacks, "instruction": text, "code": code}
 
 
-def name_stack(stack, loop_register):
+def name_stack(stack):
     UNWINDER.forget()
     newest = gdb.newest_frame()
     below = register(newest, "sp")
     chain, last = {}, (newest.pc(), below)
-    for at, (pc, value) in enumerate(stack):
-        own = {"rip": pc, "rsp": below + APART * (at + 1)}
-        if value is not None and loop_register is not None:
-            own[loop_register] = value
-        chain[last] = own
-        last = (pc, own["rsp"])
+    for at, pc in enumerate(stack):
+        chain[last] = {"rip": pc, "rsp": below + APART * (at + 1)}
+        last = (pc, below + APART * (at + 1))
     UNWINDER.made_up = chain
     gdb.invalidate_cached_frames()
     rows, called, stop = [], None, None
     frame = gdb.newest_frame()
+    while frame is not None and register(frame, "sp") == below:
+        frame = frame.older()
+    at = 0
     while frame is not None:
-        at = (register(frame, "sp") - below) // APART - 1
-        if at >= 0:
-            row = describe(frame, loop_register)
-            row["at"] = at
-            row["called"] = beginning(called) if called is not None and row["file"] is not None else None
-            rows.append(row)
-            if not row["inline"]:
-                called = frame
-                if at == len(stack) - 1:
-                    break
+        sal = frame.find_sal()
+        inline = frame.type() == gdb.INLINE_FRAME
+        file = sal.symtab.filename if sal.symtab is not None else None
+        rows.append(
+            {
+                "name": frame.name(),
+                "file": file,
+                "line": sal.line if sal.symtab is not None else None,
+                "inline": inline,
+                "at": at,
+                "called": beginning(called) if called is not None and file is not None else None,
+            }
+        )
+        if not inline:
+            called = frame
+            at += 1
+            if at == len(stack):
+                break
         older = frame.older()
         stop = why_last(frame) if older is None else None
         frame = older

@@ -56,14 +56,14 @@ def named(
     if at is None:
         raise Unnamed
     stacks = [_stack(walk, moved) for walk in walks]
-    answer = session.name(stacks, moved.there(at), loop_register)
+    answer = session.name(stacks, moved.there(at))
     if "lost" in answer:
         raise Lost
     code = core.memory.read(at, _CODE)
     if code is None or code.hex() != answer["code"]:
         raise Unnamed  # no code there, or other code than in the file
     threads = [
-        _thread(walk, raw, bounds[min(number, 1)], moved)
+        _thread(walk, raw, bounds[min(number, 1)], moved, loop_register)
         for number, (walk, raw) in enumerate(zip(walks, answer["stacks"], strict=True))
     ]
     state = core.notes.threads[0]
@@ -109,25 +109,26 @@ class _Moved:
         return base + address - module.base
 
 
-def _stack(walk: Walk, moved: _Moved) -> list[tuple[int, int | None]]:
+def _stack(walk: Walk, moved: _Moved) -> list[int]:
     places = walk.places
     if walk.reason or walk.depth != len(places) or any(place.signal or place.vouched for place in places):
         raise Unnamed
     if any(place.sp >= caller.sp for place, caller in pairwise(places)):
         raise Unnamed
     # The innermost frame is looked up where it stands, its callers one byte before.
-    return [(moved.there(place.pc) + (at == 0), place.loop) for at, place in enumerate(places)]
+    return [moved.there(place.pc) + (at == 0) for at, place in enumerate(places)]
 
 
-def _thread(walk: Walk, raw: Mapping[str, Any], bounds: tuple[int, int], moved: _Moved) -> dict[str, Any]:
+def _thread(
+    walk: Walk, raw: Mapping[str, Any], bounds: tuple[int, int], moved: _Moved, loop_register: str | None
+) -> dict[str, Any]:
     rows = raw["frames"]
-    own = [row["at"] for row in rows if not row["inline"]]
-    if raw["stop"] is not None or not own or own != list(range(len(own))) or len(rows) > sum(bounds):
+    if raw["stop"] is not None or all(row["inline"] for row in rows) or len(rows) > sum(bounds):
         raise Unnamed
     for row in rows:
         if row["called"] is not None and moved.may_hide(walk.places[row["at"]].pc, row["called"]):
             raise Unnamed
-    frames = [_frame(row, walk.places[row["at"]], level) for level, row in enumerate(rows)]
+    frames = [_frame(row, walk.places[row["at"]], level, loop_register) for level, row in enumerate(rows)]
     return {
         "frames": frames[: bounds[0]],
         "outer": frames[bounds[0] :],
@@ -138,6 +139,18 @@ def _thread(walk: Walk, raw: Mapping[str, Any], bounds: tuple[int, int], moved: 
     }
 
 
-def _frame(row: Mapping[str, Any], place: Place, level: int) -> dict[str, Any]:
-    found = {name: value for name, value in row.items() if name not in ("at", "called")}
-    return {**found, "level": level, "pc": place.pc, "sp": None if row["inline"] else place.sp}
+def _frame(row: Mapping[str, Any], place: Place, level: int, loop_register: str | None) -> dict[str, Any]:
+    """The frame as GDB would describe it; what is not a matter of its address is the walk's."""
+    return {
+        "level": level,
+        "pc": place.pc,
+        "sp": None if row["inline"] else place.sp,
+        "name": row["name"],
+        "file": row["file"],
+        "line": row["line"],
+        "inline": row["inline"],
+        "handler": False,
+        "tail": False,
+        "vouched": False,
+        "loop": place.loop if loop_register else None,
+    }

@@ -157,21 +157,18 @@ class GdbSession:
         """The proven modules of the core that GDB holds open with all of its libraries; none when it holds none."""
         return self._held if self.running and self._served < self._limits.gdb_recycle else ()
 
-    def name(
-        self, stacks: Sequence[Sequence[tuple[int, int | None]]], at: int, loop_register: str | None
-    ) -> dict[str, Any]:
+    def name(self, stacks: Sequence[Sequence[int]], at: int) -> dict[str, Any]:
         """What `inside.py` answers to `triage-name`: frames by addresses in the core held open, no core being opened.
 
-        Each stack has `(address, value of the loop register)`, innermost first; `at` is where the crashed
-        thread stands. `lost` tells that the core cannot be read any more; the next one that is opened is held then.
+        Each stack has its addresses, innermost first; `at` is where the crashed thread stands. `lost` tells that
+        the core cannot be read any more; the next one that is opened is held then.
 
         Raises:
             GdbFailed: when GDB gives no answer; it is stopped then.
         """
         self._served += 1
-        asked = {"stacks": stacks, "at": at, "loop_register": loop_register}
         try:
-            answer = self._ask("triage-name", asked, self._limits.gdb_seconds)
+            answer = self._ask("triage-name", {"stacks": stacks, "at": at}, self._limits.gdb_seconds)
         except GdbFailed:
             self.kill()
             raise
