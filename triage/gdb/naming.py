@@ -113,7 +113,7 @@ def _stack(walk: Walk, moved: _Moved) -> list[int]:
     places = walk.places
     if walk.reason or walk.depth != len(places) or any(place.signal or place.vouched for place in places):
         raise Unnamed
-    if any(place.sp >= caller.sp for place, caller in pairwise(places)):
+    if not places or any(place.sp >= caller.sp for place, caller in pairwise(places)):
         raise Unnamed
     # The innermost frame is looked up where it stands, its callers one byte before.
     return [moved.there(place.pc) + (at == 0) for at, place in enumerate(places)]
