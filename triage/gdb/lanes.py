@@ -77,7 +77,8 @@ class Lanes:
             return known
         draft = self._draft(core, walks, loop_register) if known is None and doubt is None else None
         if draft is not None and not self._is_to_be_checked(draft.how):
-            if self._shapes.learn(core, walks, loop_register, draft.answer, resumed=False) is None:
+            unfit = self._shapes.learn(core, walks, loop_register, draft.answer, resumed=False)
+            if unfit is None:
                 self.tally[draft.how] += 1
                 return draft.answer
         resume = self._resume(walks[0]) if self._reuse and walks and walks[0].reason is None else None
