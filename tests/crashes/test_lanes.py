@@ -109,6 +109,22 @@ def test_frames_named_by_their_addresses_are_those_of_a_core_that_gdb_opens(
     assert dict(zip("012345", ways, strict=True)) == expected  # the fifth's are the C library's own
 
 
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+def test_a_core_opened_whole_in_between_does_not_pass_for_the_one_that_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has as many libraries, at other addresses; it is opened whole since it died where no file lies."""
+    monkeypatch.setattr(Lanes, "_is_to_be_checked", lambda _lanes, _how: False)
+    folder = tmp_path / "cores"  # in the program's own the next core would begin another GDB
+    folder.mkdir()
+    made = c_crashes("tails", tmp_path, [("0",), ("6",), ("2",)], "-O2", "-s")
+    cores = [core.rename(folder / core.name) for core in made]
+    with Pipeline(Settings()) as fast, Pipeline(Settings(reuse=False)) as full:
+        lanes = Both(fast, full)
+        ways = [lanes.agree(core) for core in cores]
+    assert ways == ["asked", "deferred: code outside every module", "named"]
+
+
 def test_python(both: Both, tmp_path: Path) -> None:
     core = python_crash(tmp_path)
     assert both.agree(core) == "asked"

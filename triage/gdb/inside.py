@@ -4,8 +4,8 @@ Defines two commands. Each takes one argument, base64 of a JSON object with what
 given last, and answers with one line: the marker, a space, and base64 of a JSON object. One round trip a core.
 
     triage-load {"executable": PATH | null, "core": PATH, "sysroot": PATH, "debug": "DIR:DIR",
-                 "libraries": N, "needed": [NAME] | null, "plain_threads": true}
-    triage-name {"stacks": [[PC, …], …], "at": PC}
+                 "held": PATH | null, "needed": [NAME] | null, "plain_threads": true}
+    triage-name {"stacks": [[PC, …], …], "at": PC, "held": PATH}
     triage-dump {"inner": N, "outer": N, "walk": N, "others": N, "threads": N, "loop_register": NAME,
                  "unwinding": {"code": […], "rules": […], …} | null,
                  "resume": {"level": N, "registers": {NAME: VALUE}} | null}
@@ -295,13 +295,12 @@ def name(options):
     called, if debug information might tell of tail calls. A frame is looked up one byte before its address, as
     callers are.
     """
-    held = max(HELD, key=lambda number: HELD[number])
+    held = next(number for number, core in OPENED.items() if core == options["held"])
     gdb.execute(f"inferior {held}", to_string=True)
     UNWINDER.use(None)
     try:
         gdb.newest_frame().pc()
     except gdb.error:  # its file has been removed or cut off since
-        HELD[held] = -2
         return {"lost": True}
     try:
         code = bytes(gdb.selected_inferior().read_memory(options["at"], 16)).hex()
@@ -370,20 +369,19 @@ def load(options):
     """Open a core. The sysroot holds proven files only, so GDB never reads a file of another build.
 
     GDB keeps what it read of a file for as long as any of its inferiors uses the file. So two take
-    turns: the one whose core was opened with more libraries stays as it is, the other opens the next
+    turns: the one whose core is to be held, with all of its libraries, stays as it is, the other opens the next
     core, and of that only the libraries that are needed. All cores of one GDB are of one executable: with
     two, GDB 13 and 16 end with an internal error.
     """
-    if not HELD:
+    if not OPENED:
         if options.get("plain_threads"):
             # The core's own list of threads will do. The thread library is asked again whenever a core is opened,
             # of every inferior: it fails for good when the core another one holds open has been removed since.
             gdb.execute("set libthread-db-search-path /nonexistent", to_string=True)
         gdb.execute(f"set sysroot {options['sysroot']}", to_string=True)
         gdb.execute(f"set debug-file-directory {options['debug']}", to_string=True)
-    spare = take_spare(options["executable"])
+    OPENED[take_spare(options["executable"], options["held"])] = options["core"]
     needed = options["needed"]
-    HELD[spare] = options["libraries"] if needed is None else -1
     gdb.execute("set auto-solib-add " + ("on" if needed is None else "off"), to_string=True)
     gdb.execute(f"core-file {options['core']}", to_string=True)
     for name in needed or ():
@@ -391,13 +389,13 @@ def load(options):
     return {"loaded": True}
 
 
-def take_spare(executable):
+def take_spare(executable, held):
     """The number of the inferior that may be used for the next core; it is the current one then."""
-    if len(HELD) == 2:
-        spare = min(HELD, key=lambda number: HELD[number])
+    if len(OPENED) == 2:
+        spare = next(number for number, core in OPENED.items() if core != held)
         gdb.execute(f"inferior {spare}", to_string=True)
         return spare
-    if HELD:
+    if OPENED:
         gdb.execute("add-inferior -no-connection", to_string=True)
         spare = max(inferior.num for inferior in gdb.inferiors())
         gdb.execute(f"inferior {spare}", to_string=True)
@@ -413,7 +411,7 @@ def pattern(name):
     return "^" + "".join("\\" + char if char in "\\.[*^$" else char for char in name) + "$"
 
 
-HELD = {}  # inferior number → how many libraries were read with its core, -1 for only those that were needed
+OPENED = {}  # inferior number → the core it has open
 UNWINDER = Unwinder()
 gdb.unwinder.register_unwinder(None, UNWINDER, replace=True)
 

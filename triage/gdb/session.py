@@ -79,6 +79,14 @@ class Target:
     modules: tuple[MappedModule, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The core that stays open with all of its libraries, and the name under which GDB opened it."""
+
+    link: str
+    target: Target
+
+
 class GdbSession:
     """A GDB kept running across cores; started at first use, started again after a death."""
 
@@ -93,12 +101,11 @@ class GdbSession:
         self._pending = b""
         self._token = 0
         self._served = 0
-        self._whole = -1
         self._told: dict[str, dict[str, object]] = {}
         self._view: tuple[object, object] | None = None
         self._seen: set[Path] = set()
         self._resolved: dict[Path, Path] = {}
-        self._held: tuple[MappedModule, ...] = ()
+        self._held: _Held | None = None
         self.starts = 0
         self.isolation: sandbox.Isolation | None = None
         """How the GDB that was started last is confined."""
@@ -155,7 +162,8 @@ class GdbSession:
     @property
     def held(self) -> tuple[MappedModule, ...]:
         """The proven modules of the core that GDB holds open with all of its libraries; none when it holds none."""
-        return self._held if self.running and self._served < self._limits.gdb_recycle else ()
+        usable = self._held is not None and self.running and self._served < self._limits.gdb_recycle
+        return self._held.target.modules if self._held is not None and usable else ()
 
     def name(self, stacks: Sequence[Sequence[int]], at: int) -> dict[str, Any]:
         """What `inside.py` answers to `triage-name`: frames by addresses in the core held open, no core being opened.
@@ -168,12 +176,13 @@ class GdbSession:
         """
         self._served += 1
         try:
-            answer = self._ask("triage-name", {"stacks": stacks, "at": at}, self._limits.gdb_seconds)
+            asked = {"stacks": stacks, "at": at, "held": self._held.link if self._held is not None else None}
+            answer = self._ask("triage-name", asked, self._limits.gdb_seconds)
         except GdbFailed:
             self.kill()
             raise
         if "lost" in answer:
-            self._held, self._whole = (), -1
+            self._held = None
         return answer
 
     def load(self, target: Target, unwinding: Unwinding | None = None) -> None:
@@ -220,9 +229,8 @@ class GdbSession:
         self._served += 1
         left = clock.deadline(self._limits.gdb_seconds)
         self._ask("triage-load", {**prepared, "plain_threads": True}, left())
-        if prepared["needed"] is None:
-            self._whole = max(self._whole, len(target.files))
-            self._held = target.modules
+        if prepared["needed"] is None and self._is_largest(target):
+            self._held = _Held(str(prepared["core"]), target)
         answer = self._ask("triage-dump", plan, left())
         if plan["resume"] is None and any(thread["depth"] > _DEEP_WALK for thread in answer["threads"]):
             self._served = self._limits.gdb_recycle  # a deep walk leaves hundreds of MB behind in GDB
@@ -251,7 +259,7 @@ class GdbSession:
                 self._resolved[file] = file.resolve()
         self._overlay.hold({path: self._resolved[file] for path, file in target.files.items()}, target.named)
         # One core is opened with all of its libraries, and held, so that GDB keeps what it read of them.
-        needed = target.needed if len(target.files) <= self._whole else None
+        needed = None if self._is_largest(target) else target.needed
         if needed is None:
             self._overlay.show_all()
         else:
@@ -270,9 +278,13 @@ class GdbSession:
             "executable": str(executable) if executable else None,
             "sysroot": str(self._overlay.root),
             "debug": debug,
-            "libraries": len(target.files),
+            "held": self._held.link if self._held is not None else None,
             "needed": needed,
         }
+
+    def _is_largest(self, target: Target) -> bool:
+        """Whether the core has more libraries than the one that is held."""
+        return self._held is None or len(target.files) > len(self._held.target.files)
 
     def _fresh_link(self, name: str, target: Path) -> Path:
         if self._folder is None:
@@ -313,7 +325,7 @@ class GdbSession:
             argv += ["-iex", setting]
         self._process = self._spawn([*argv, "-x", str(inside)], self._folder, self._scene, held)
         self.starts += 1
-        self._pending, self._served, self._whole, self._told, self._held = b"", 0, -1, {}, ()
+        self._pending, self._served, self._told, self._held = b"", 0, {}, None
         try:
             self._command("-gdb-version", self._limits.gdb_seconds)
         except GdbFailed:
