@@ -34,7 +34,7 @@ from triage.model import (
     Thread,
 )
 from triage.wire_fault import fault_from_json, fault_to_json, finding_from_json, finding_to_json
-from triage.wire_module import module_from_json, module_to_json
+from triage.wire_module import module_from_json, module_to_json, unhex
 from triage.wire_origin import origin_from_json, origin_to_json
 
 Json = dict[str, Any]
@@ -209,7 +209,7 @@ def _crash_from_json(record: Mapping[str, Any]) -> Crash:
         findings=tuple(finding_from_json(finding) for finding in record["findings"]),
         signature=_signature_from_json(record),
         cluster=record["cluster"],
-        registers={name: _unhex(value) for name, value in record["registers"].items()},
+        registers={name: unhex(value) for name, value in record["registers"].items()},
         instruction=record["instruction"],
         fault=_maybe(fault_from_json, record.get("fault")),
         origin=_maybe(origin_from_json, record.get("origin")),
@@ -254,7 +254,7 @@ def _signal_from_json(record: Mapping[str, Any]) -> Signal:
         name=record["name"],
         code=record["code"],
         code_name=record["code_name"],
-        address=_maybe(_unhex, record["address"]),
+        address=_maybe(unhex, record["address"]),
         sender=record["sender"],
         sender_user=record.get("sender_user"),
     )
@@ -399,17 +399,17 @@ def _frame_from_json(record: Mapping[str, Any]) -> Frame:
         function=record["function"],
         class_name=record["class"],
         module=record["module"],
-        offset=_maybe(_unhex, record["offset"]),
+        offset=_maybe(unhex, record["offset"]),
         file=record["file"],
         line=record["line"],
-        address=_maybe(_unhex, record["address"]),
+        address=_maybe(unhex, record["address"]),
         inlined=record["inlined"],
         note=record["note"],
         call=record.get("call"),
         opcode=record.get("opcode"),
         arguments=wire_runtime.arguments_from_json(record.get("arguments", [])),
         trust=record.get("trust"),
-        start=_maybe(_unhex, record.get("start")),
+        start=_maybe(unhex, record.get("start")),
         traits=tuple(record.get("traits", ())),
     )
 
@@ -421,10 +421,6 @@ def _moment_to_json(moment: datetime) -> str:
 
 def _moment_from_json(text: str) -> datetime:
     return datetime.fromisoformat(text)
-
-
-def _unhex(text: str) -> int:
-    return int(text, 16)
 
 
 def _maybe(convert: Callable[[A], B], value: A | None) -> B | None:

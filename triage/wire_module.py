@@ -49,13 +49,14 @@ def module_from_json(record: Mapping[str, Any]) -> Module:
     return Module(
         path=record["path"],
         build_id=record["build_id"],
-        start=_number(record["start"]),
-        end=_number(record["end"]),
+        start=unhex(record["start"]),
+        end=unhex(record["end"]),
         symbols=Symbols(record["symbols"]),
-        base=_number(record["base"]),
+        base=unhex(record["base"]),
         deleted=record.get("deleted", False),
     )
 
 
-def _number(text: str) -> int:
+def unhex(text: str) -> int:
+    """An address of a record."""
     return int(text, 16)

@@ -173,6 +173,14 @@ def deeper(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [make(case, Interpreter(php.version), folder).core for case in cases]
 
 
+def _lanes_of(cores: list[Path]) -> dict[str, int]:
+    """By which lanes these cores go, each with the record that GDB alone gives."""
+    with Pipeline(Settings()) as fast, Pipeline(Settings(reuse=False)) as full:
+        for core in cores:
+            assert _record(fast, core) == _record(full, core), core.name
+        return dict(fast.lanes)
+
+
 @pytest.mark.php
 def test_a_new_stack_of_known_calls_is_put_together_as_gdb_shows_it(deeper: list[Path]) -> None:
     with Pipeline(Settings()) as fast, Pipeline(Settings(reuse=False)) as full:
@@ -189,10 +197,7 @@ def test_of_stacks_named_without_their_cores_gdb_opens_ever_fewer(
     deeper: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(KnownCalls, "compose", lambda *_given: None)
-    with Pipeline(Settings()) as fast, Pipeline(Settings(reuse=False)) as full:
-        for core in deeper:
-            assert _record(fast, core) == _record(full, core), core.name
-        assert dict(fast.lanes) == {"asked": 4, "named": 2}
+    assert _lanes_of(deeper) == {"asked": 4, "named": 2}
 
 
 @pytest.mark.php
@@ -208,10 +213,7 @@ def test_where_a_core_that_gdb_opens_says_otherwise_none_is_named_without_its_ow
 
     monkeypatch.setattr(KnownCalls, "compose", lambda *_given: None)
     monkeypatch.setattr(naming, "named", wrong)
-    with Pipeline(Settings()) as fast, Pipeline(Settings(reuse=False)) as full:
-        for core in deeper:
-            assert _record(fast, core) == _record(full, core), core.name
-        assert dict(fast.lanes) == {"asked": 6}
+    assert _lanes_of(deeper) == {"asked": 6}
 
 
 @pytest.mark.php
@@ -238,10 +240,7 @@ def test_a_gdb_that_dies_over_addresses_is_asked_for_cores_alone(
 
     monkeypatch.setattr(KnownCalls, "compose", lambda *_given: None)
     monkeypatch.setattr(GdbSession, "name", dead)
-    with Pipeline(Settings()) as fast, Pipeline(Settings(reuse=False)) as full:
-        for core in deeper:
-            assert _record(fast, core) == _record(full, core), core.name
-        assert dict(fast.lanes) == {"asked": 6}
+    assert _lanes_of(deeper) == {"asked": 6}
 
 
 @pytest.mark.php
@@ -258,7 +257,4 @@ def test_where_gdb_says_otherwise_no_stack_is_put_together_any_more(
         return (replace(first, static={**first.static, "name": "somebody_else"}), *rest), found[1]
 
     monkeypatch.setattr(KnownCalls, "compose", wrong)
-    with Pipeline(Settings()) as fast, Pipeline(Settings(reuse=False)) as full:
-        for core in deeper:
-            assert _record(fast, core) == _record(full, core), core.name
-        assert dict(fast.lanes) == {"asked": 6}
+    assert _lanes_of(deeper) == {"asked": 6}

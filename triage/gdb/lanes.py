@@ -21,7 +21,7 @@ from triage.gdb import naming
 from triage.gdb.session import GdbFailed, Target
 from triage.gdb.sessions import Sessions
 from triage.gdb.shapes import Shapes
-from triage.gdb.target import target_of
+from triage.gdb.target import program_of, target_of
 from triage.model import Unwinding
 from triage.symbols import Finder
 from triage.symbols.proven import libraries
@@ -117,8 +117,7 @@ class Lanes:
             return _Draft("composed", composed)
         if self._lost >= _MOST_LOST:
             return None
-        program = self._finder.locate(core.executable).file if core.executable else None
-        session = self._sessions.of(program.path if program else None)
+        session = self._sessions.of(program_of(core, self._finder))
         try:
             return _Draft("named", naming.named(core, self._finder, walks, session, loop_register, bounds))
         except naming.Unnamed as reason:

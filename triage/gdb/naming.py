@@ -8,7 +8,6 @@ it would show of the new core, tail calls excepted: where there may be one, or a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -17,11 +16,11 @@ from triage.corefile import CoreFile
 from triage.corefile.modules import MappedModule, ModuleMap
 from triage.gdb import tailcalls
 from triage.gdb.session import GdbSession
+from triage.gdb.shapes import ADDRESS, whole_answer
 from triage.symbols import Finder
 from triage.unwind import Place, Walk
 
 _CODE = 16  # bytes, as inside.py has it: no instruction is longer
-_NUMBER = re.compile(r"0x[0-9a-f]{4,16}")
 Bounds = Sequence[tuple[int, int]]
 
 
@@ -66,14 +65,8 @@ def named(
         _thread(walk, raw, bounds[min(number, 1)], moved, loop_register)
         for number, (walk, raw) in enumerate(zip(walks, answer["stacks"], strict=True))
     ]
-    state = core.notes.threads[0]
-    return {
-        "crashed": state.id,
-        "threads": threads,
-        "registers": {name: value for name, value in state.registers.items() if name != "orig_rax"},
-        "instruction": _NUMBER.sub(lambda found: f"{moved.here(int(found[0], 16)):#x}", answer["instruction"]),
-        "count": len(core.notes.threads),
-    }
+    text = ADDRESS.sub(lambda found: f"{moved.here(int(found[0], 16)):#x}", answer["instruction"])
+    return whole_answer(core, threads, text)
 
 
 class _Moved:

@@ -162,8 +162,9 @@ class GdbSession:
     @property
     def held(self) -> tuple[MappedModule, ...]:
         """The proven modules of the core that GDB holds open with all of its libraries; none when it holds none."""
-        usable = self._held is not None and self.running and self._served < self._limits.gdb_recycle
-        return self._held.target.modules if self._held is not None and usable else ()
+        if self._held is None or not self.running or self._served >= self._limits.gdb_recycle:
+            return ()
+        return self._held.target.modules
 
     def name(self, stacks: Sequence[Sequence[int]], at: int) -> dict[str, Any]:
         """What `inside.py` answers to `triage-name`: frames by addresses in the core held open, no core being opened.

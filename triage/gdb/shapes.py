@@ -21,7 +21,8 @@ from triage.unwind import Place, Walk
 
 _MOST_ROWS = 60_000
 _MOST_DROPPED = 16
-_NUMBER = re.compile(r"0x[0-9a-f]{4,16}")
+ADDRESS = re.compile(r"0x[0-9a-f]{4,16}")
+"""A number in an instruction's text that may be an address."""
 _STATIC = ("name", "file", "line", "inline", "handler", "tail", "vouched")
 
 Key = tuple[object, ...]
@@ -185,7 +186,7 @@ class _Places:
 
     def relative(self, text: str | None) -> str | None:
         """An instruction's text with each address in a module as `{path|build-id|offset}`."""
-        return _NUMBER.sub(self._relative, text) if text else text
+        return ADDRESS.sub(self._relative, text) if text else text
 
     def _relative(self, found: re.Match[str]) -> str:
         spot = self.spot(int(found[0], 16))
@@ -320,14 +321,19 @@ def _depth(walk: Walk, stack: _Stack, place: _Places) -> int:
 
 
 def _answer(place: _Places, walks: Sequence[Walk], stacks: Sequence[_Stack], text: str | None) -> dict[str, Any]:
-    """The answer `inside.py` gives to `triage-dump`."""
-    state = place.core.notes.threads[0]
+    threads = [_thread(place, walk, stack) for walk, stack in zip(walks, stacks, strict=True)]
+    return whole_answer(place.core, threads, place.absolute(text))
+
+
+def whole_answer(core: CoreFile, threads: list[dict[str, Any]], instruction: str | None) -> dict[str, Any]:
+    """The answer `inside.py` gives to `triage-dump`: what it says of threads, and what the core's notes have."""
+    state = core.notes.threads[0]
     return {
         "crashed": state.id,
-        "threads": [_thread(place, walk, stack) for walk, stack in zip(walks, stacks, strict=True)],
+        "threads": threads,
         "registers": {name: value for name, value in state.registers.items() if name != "orig_rax"},
-        "instruction": place.absolute(text),
-        "count": len(place.core.notes.threads),
+        "instruction": instruction,
+        "count": len(core.notes.threads),
     }
 
 

@@ -9,12 +9,10 @@ pointer, since it looks at program counters alone.
 from __future__ import annotations
 
 import struct
-from functools import lru_cache
 
 from triage.corefile import CoreFile
 from triage.symbols import Finder
-from triage.symbols.elffile import ElfFile
-from triage.symbols.imports import Imports
+from triage.symbols.imports import imports_of
 
 _DIRECT = b"\xe8"  # call rel32
 _BY_SLOT = b"\xff\x15"  # call *rel32(%rip): a function of another file, called without a stub
@@ -31,11 +29,11 @@ def may_be(core: CoreFile, finder: Finder, back: int, beginning: int) -> bool:
         return True
     (distance,) = struct.unpack("<i", code[2:])
     if code[1:2] == _DIRECT:
-        name = _imports(file).stub(back + distance - module.base)
+        name = imports_of(file).stub(back + distance - module.base)
         return back + distance != beginning if name is None else not _has(core, finder, beginning, name)
     if code[:2] == _BY_SLOT:
         slot = back + distance - module.base
-        name, place = _imports(file).slot(slot), _imports(file).pointer(slot)
+        name, place = imports_of(file).slot(slot), imports_of(file).pointer(slot)
         if name is not None:
             return not _has(core, finder, beginning, name)
         return place is not None and module.base + place != beginning
@@ -50,8 +48,3 @@ def _has(core: CoreFile, finder: Finder, address: int, name: str) -> bool:
         return False
     symbol = file.symbols.get(name)
     return symbol is not None and module.base + symbol.address == address
-
-
-@lru_cache(maxsize=64)
-def _imports(file: ElfFile) -> Imports:
-    return Imports(file)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from triage.corefile import elf
 from triage.symbols.elffile import ElfFile
@@ -20,6 +20,12 @@ _STUB = re.compile(rb"(?:\xf3\x0f\x1e\xfa)?\xf2?\xff\x25(.{4})", re.S)
 _STUB_SIZE = 11
 _IDENTIFIER = re.compile(rb"[A-Za-z_][\w.:-]{2,39}\Z")
 _SLOT = 8
+
+
+@lru_cache(maxsize=64)
+def imports_of(file: ElfFile) -> Imports:
+    """The file's, the same for all who ask."""
+    return Imports(file)
 
 
 class Imports:

@@ -18,7 +18,7 @@ import capstone
 
 from triage.model import Frame, Thread
 from triage.symbols.elffile import ElfFile
-from triage.symbols.imports import Imports
+from triage.symbols.imports import imports_of
 
 CALLS, SAYS, BEGINS, USES, CONSTANT, TABLE = "calls", "says", "begins", "uses", "has", "is"
 _X86_64 = 62
@@ -40,7 +40,7 @@ class Traits:
 
     def __init__(self, file: ElfFile) -> None:
         self._file = file
-        self._imports = Imports(file)
+        self._imports = imports_of(file)
 
     @cached_property
     def _machine(self) -> capstone.Cs | None:
@@ -169,16 +169,4 @@ def _told(frame: Frame, file_of: Callable[[str], ElfFile | None], back: int) -> 
     if file is None:
         return frame
     start, traits = told(file, frame.offset - back)
-    return Frame(
-        kind=frame.kind,
-        function=frame.function,
-        module=frame.module,
-        offset=frame.offset,
-        file=frame.file,
-        line=frame.line,
-        address=frame.address,
-        note=frame.note,
-        trust=frame.trust,
-        start=start,
-        traits=traits,
-    )
+    return replace(frame, start=start, traits=traits)
