@@ -1,7 +1,7 @@
 """Runs inside GDB, in GDB's own Python, which may be older than ours: plain 3.6, no imports of ours.
 
-Defines two commands. Each takes one argument, base64 of a JSON object with what is new since it was
-given last, and answers with one line: the marker, a space, and base64 of a JSON object. One round trip a core.
+Defines three commands. Each takes one argument, a JSON object with what is new since it was given last, deflated and
+in base64 (see packed.py), and answers with one line: the marker, a space, and such an object. One round trip a core.
 
     triage-load {"executable": PATH | null, "core": PATH, "sysroot": PATH, "debug": "DIR:DIR",
                  "held": PATH | null, "needed": [NAME] | null, "plain_threads": true}
@@ -14,6 +14,7 @@ given last, and answers with one line: the marker, a space, and base64 of a JSON
 import base64
 import json
 import re
+import zlib
 
 import gdb
 import gdb.unwinder
@@ -28,9 +29,13 @@ REGISTERS = {
 }
 
 
+def unpack(text):
+    return json.loads(zlib.decompress(base64.b64decode(text)).decode("utf-8"))
+
+
 def answer(value):
-    # MI writes a sign before every quotation mark, and JSON is full of them.
-    gdb.write(f"{MARKER} {base64.b64encode(json.dumps(value).encode()).decode()}\n")
+    packed = zlib.compress(json.dumps(value, separators=(",", ":")).encode(), 1)
+    gdb.write(f"{MARKER} {base64.b64encode(packed).decode()}\n")
 
 
 def register(frame, name):
@@ -424,9 +429,9 @@ class Command(gdb.Command):
 
     def invoke(self, argument, from_tty):
         try:
-            self.told.update(json.loads(base64.b64decode(argument).decode("utf-8")))
+            self.told.update(unpack(argument))
             answer(self.action(self.told))
-        except (gdb.error, RuntimeError, ValueError, MemoryError) as error:
+        except (gdb.error, RuntimeError, ValueError, MemoryError, zlib.error) as error:
             answer({"error": str(error) or type(error).__name__})
 
 

@@ -20,7 +20,7 @@ from triage.corefile import CoreFile
 from triage.gdb import naming
 from triage.gdb.session import GdbFailed, Target
 from triage.gdb.sessions import Sessions
-from triage.gdb.shapes import Shapes
+from triage.gdb.shapes import Places, Shapes
 from triage.gdb.target import program_of, target_of
 from triage.model import Unwinding
 from triage.symbols import Finder
@@ -71,13 +71,14 @@ class Lanes:
         """
         walks = self._walks(core, rules)
         doubt = next((walk.reason for walk in walks if walk.reason is not None), None)
-        known = self._shapes.recall(core, walks, loop_register) if self._reuse and doubt is None else None
+        place = Places(core, loop_register)
+        known = self._shapes.recall(place, walks) if self._reuse and doubt is None else None
         if isinstance(known, dict):
             self.tally["reused"] += 1
             return known
-        draft = self._draft(core, walks, loop_register) if known is None and doubt is None else None
+        draft = self._draft(core, place, walks, loop_register) if known is None and doubt is None else None
         if draft is not None and not self._is_to_be_checked(draft.how):
-            unfit = self._shapes.learn(core, walks, loop_register, draft.answer, resumed=False)
+            unfit = self._shapes.learn(place, walks, draft.answer, resumed=False)
             if unfit is None:
                 self.tally[draft.how] += 1
                 return draft.answer
@@ -89,7 +90,7 @@ class Lanes:
             self._is_drafting = False
             self._shapes = Shapes()  # what other drafts taught may be wrong as well
         if doubt is None and "reduced" not in answer:
-            doubt = self._shapes.learn(core, walks, loop_register, answer, resumed=resume is not None)
+            doubt = self._shapes.learn(place, walks, answer, resumed=resume is not None)
         self.tally["asked" if doubt is None else f"deferred: {doubt}"] += 1
         return answer
 
@@ -106,13 +107,15 @@ class Lanes:
         rest = Bounds(others, 4 + _MORE, others + _OTHERS_MORE)
         return list(walk_threads(core, self._tables, rules, crashed, rest, limits.threads))
 
-    def _draft(self, core: CoreFile, walks: Sequence[Walk], loop_register: str | None) -> _Draft | None:
+    def _draft(
+        self, core: CoreFile, place: Places, walks: Sequence[Walk], loop_register: str | None
+    ) -> _Draft | None:
         """The answer to a new shape without opening its core, where there can be one."""
         if not self._is_drafting:
             return None
         limits = self._limits
         bounds = (limits.inner_frames, limits.outer_frames), (limits.other_thread_frames, _OUTER_OF_OTHERS)
-        composed = self._shapes.compose(core, walks, loop_register, bounds)
+        composed = self._shapes.compose(place, walks, bounds)
         if composed is not None:
             return _Draft("composed", composed)
         if self._lost >= _MOST_LOST:

@@ -8,7 +8,6 @@ killed with SIGKILL when its time is up.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -31,6 +30,7 @@ from triage.errors import EnvironmentLacks, TriageError
 from triage.gdb import mi, sandbox
 from triage.gdb.locate import Gdb
 from triage.gdb.overlay import Overlay
+from triage.gdb.packed import Damaged, pack, unpack
 from triage.gdb.users import unprivileged
 from triage.model import Unwinding
 
@@ -194,8 +194,7 @@ class GdbSession:
         """
         self._ask("triage-load", self._ready(target), self._limits.gdb_seconds)
         if unwinding is not None:
-            packed = base64.b64encode(json.dumps(asdict(unwinding)).encode()).decode()
-            self.console(f"python UNWINDER.use(json.loads(base64.b64decode('{packed}').decode()))")
+            self.console(f"python UNWINDER.use(unpack('{pack(asdict(unwinding))}'))")
 
     def console(self, line: str) -> str:
         """What GDB prints for one line typed at its prompt, on the core that `load` opened.
@@ -377,11 +376,10 @@ class GdbSession:
         told = self._told.setdefault(command, {})
         news = {name: value for name, value in argument.items() if name not in told or told[name] != value}
         told.update(news)
-        packed = base64.b64encode(json.dumps(news, separators=(",", ":")).encode()).decode()
-        printed = self._command(f'-interpreter-exec console "{command} {packed}"', seconds)
+        printed = self._command(f'-interpreter-exec console "{command} {pack(news)}"', seconds)
         for line in printed.splitlines():
             if line.startswith(MARKER):
-                answer = _parsed(line[len(MARKER) :])
+                answer = _unpacked(line[len(MARKER) :])
                 if "error" in answer:
                     raise GdbFailed(f"GDB could not read this core: {self._plainly(answer['error'])}")
                 return answer
@@ -506,11 +504,8 @@ def _reason(payload: object) -> str:
     return str(payload.get("msg", payload)) if isinstance(payload, dict) else str(payload)
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def _unpacked(text: str) -> dict[str, Any]:
     try:
-        answer = json.loads(base64.b64decode(text, validate=True))
-    except (ValueError, RecursionError) as error:
+        return unpack(text)
+    except Damaged as error:
         raise GdbFailed("GDB's answer was cut off or damaged") from error
-    if not isinstance(answer, dict):
-        raise GdbFailed("GDB's answer was cut off or damaged")
-    return answer

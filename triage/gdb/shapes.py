@@ -55,9 +55,8 @@ class Shapes:
         self._rows = 0
         self._calls = KnownCalls()
 
-    def recall(self, core: CoreFile, walks: Sequence[Walk], loop_register: str | None) -> dict[str, Any] | str | None:
+    def recall(self, place: Places, walks: Sequence[Walk]) -> dict[str, Any] | str | None:
         """GDB's answer for this core; `None` for a new shape, a clause for one that must be asked again."""
-        place = _Places(core, loop_register)
         found: list[_Stack] = []
         for at, walk in enumerate(walks):
             stack = self._stacks.get(place.key(walk, at))
@@ -74,17 +73,12 @@ class Shapes:
             return str(reason)
 
     def compose(
-        self,
-        core: CoreFile,
-        walks: Sequence[Walk],
-        loop_register: str | None,
-        bounds: Sequence[tuple[int, int]],
+        self, place: Places, walks: Sequence[Walk], bounds: Sequence[tuple[int, int]]
     ) -> dict[str, Any] | None:
         """What GDB would answer for a new shape, by the calls it is made of; `None` when one of them is new.
 
         `bounds` are `(inner, outer)`, how many frames GDB is asked for, of the first thread and of the others.
         """
-        place = _Places(core, loop_register)
         instruction = place.instruction()
         if instruction not in self._instructions:
             return None
@@ -97,21 +91,12 @@ class Shapes:
         except Unlearnable:
             return None
 
-    def learn(
-        self,
-        core: CoreFile,
-        walks: Sequence[Walk],
-        loop_register: str | None,
-        answer: dict[str, Any],
-        *,
-        resumed: bool,
-    ) -> str | None:
+    def learn(self, place: Places, walks: Sequence[Walk], answer: dict[str, Any], *, resumed: bool) -> str | None:
         """Keep what GDB answered; returns why it cannot be kept, if so.
 
         `resumed` tells that GDB did not see the frames between the inner and the outer ones: the
         depth in `answer` is corrected for frames that exist in debug information only.
         """
-        place = _Places(core, loop_register)
         try:
             if len(answer["threads"]) != len(walks):
                 raise Unlearnable("GDB shows another number of threads than the core")
@@ -133,7 +118,7 @@ class Shapes:
             self._instructions.popitem(last=False)
         return None
 
-    def _keep(self, place: _Places, walks: Sequence[Walk], stacks: Sequence[_Stack | str]) -> None:
+    def _keep(self, place: Places, walks: Sequence[Walk], stacks: Sequence[_Stack | str]) -> None:
         for at, (walk, stack) in enumerate(zip(walks, stacks, strict=True)):
             key = place.key(walk, at)
             if self._stacks.pop(key, None) is None:
@@ -144,8 +129,11 @@ class Shapes:
             self._rows -= len(forgotten)
 
 
-class _Places:
-    """Addresses of one core, each put into its build."""
+class Places:
+    """Addresses of one core, each put into its build.
+
+    `loop_register` is the one in which the interpreter keeps its own frame, if it does.
+    """
 
     def __init__(self, core: CoreFile, loop_register: str | None) -> None:
         self.core = core
@@ -203,7 +191,7 @@ class _Places:
         return "".join(out)
 
 
-def _learned(place: _Places, walk: Walk, raw: Mapping[str, Any]) -> _Stack:
+def _learned(place: Places, walk: Walk, raw: Mapping[str, Any]) -> _Stack:
     """GDB's frames of one thread as rows on the walk's frames."""
     if walk.reason or raw["stop"] or raw["name"]:
         raise Unlearnable(walk.reason or raw["stop"] or "the thread has a name of its own")
@@ -229,11 +217,11 @@ def _learned(place: _Places, walk: Walk, raw: Mapping[str, Any]) -> _Stack:
     )
 
 
-def _seats(place: _Places, walk: Walk) -> list[Seat]:
+def _seats(place: Places, walk: Walk) -> list[Seat]:
     return [Seat(place.spot(one.pc), one.signal, one.vouched, one.loop is None) for one in walk.places]
 
 
-def _composed(calls: KnownCalls, place: _Places, walk: Walk, bounds: tuple[int, int]) -> _Stack | None:
+def _composed(calls: KnownCalls, place: Places, walk: Walk, bounds: tuple[int, int]) -> _Stack | None:
     """A thread's stack by its calls, where GDB would show all of its frames."""
     if walk.reason or walk.depth != len(walk.places):
         return None
@@ -259,7 +247,7 @@ def _beyond(outer: Sequence[Mapping[str, Any]], places: Sequence[Place]) -> int:
     return -1
 
 
-def _rows(place: _Places, raw: Sequence[Mapping[str, Any]], places: Sequence[tuple[int, Place]]) -> tuple[Row, ...]:
+def _rows(place: Places, raw: Sequence[Mapping[str, Any]], places: Sequence[tuple[int, Place]]) -> tuple[Row, ...]:
     found = []
     at = 0
     for row in raw:
@@ -284,7 +272,7 @@ def _rows(place: _Places, raw: Sequence[Mapping[str, Any]], places: Sequence[tup
     return tuple(found)
 
 
-def _widths(place: _Places, rows: Sequence[Mapping[str, Any]]) -> dict[Spot, int]:
+def _widths(place: Places, rows: Sequence[Mapping[str, Any]]) -> dict[Spot, int]:
     """How many of GDB's frames stand on one frame of the walk, where that is more than one."""
     found: dict[Spot, int] = {}
     width = 0
@@ -304,7 +292,7 @@ def _correct(raw: dict[str, Any], depth: int) -> None:
         row["level"] = depth - 1 - back
 
 
-def _depth(walk: Walk, stack: _Stack, place: _Places) -> int:
+def _depth(walk: Walk, stack: _Stack, place: Places) -> int:
     """How many frames GDB would count: the walk's, and those made up between them."""
     rows = len(stack.inner) + len(stack.outer)
     real = sum(not _made_up(row.static) for row in (*stack.inner, *stack.outer))
@@ -320,7 +308,7 @@ def _depth(walk: Walk, stack: _Stack, place: _Places) -> int:
     return rows + hidden + seen
 
 
-def _answer(place: _Places, walks: Sequence[Walk], stacks: Sequence[_Stack], text: str | None) -> dict[str, Any]:
+def _answer(place: Places, walks: Sequence[Walk], stacks: Sequence[_Stack], text: str | None) -> dict[str, Any]:
     threads = [_thread(place, walk, stack) for walk, stack in zip(walks, stacks, strict=True)]
     return whole_answer(place.core, threads, place.absolute(text))
 
@@ -337,7 +325,7 @@ def whole_answer(core: CoreFile, threads: list[dict[str, Any]], instruction: str
     }
 
 
-def _thread(place: _Places, walk: Walk, stack: _Stack) -> dict[str, Any]:
+def _thread(place: Places, walk: Walk, stack: _Stack) -> dict[str, Any]:
     depth = _depth(walk, stack, place)
     places = walk.places
     first = depth - len(stack.outer)
@@ -351,7 +339,7 @@ def _thread(place: _Places, walk: Walk, stack: _Stack) -> dict[str, Any]:
     }
 
 
-def _frame(place: _Places, row: Row, stands: Place, level: int) -> dict[str, Any]:
+def _frame(place: Places, row: Row, stands: Place, level: int) -> dict[str, Any]:
     return {
         **row.static,
         "level": level,
