@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.php]
 
 # Classes PHP itself hardly uses between the damage and the end.
 SIZES = (80, 112, 128, 160, 192, 224, 256, 384, 448, 512, 640, 768, 896, 1024, 1280)
+SHORT = (80, 112, 128, 160, 192, 224)
+"""Those of which two begin within 256 bytes."""
 KINDS = {
     "overflow-text": "overflow",
     "overflow-fill": "overflow",
@@ -65,8 +67,10 @@ def dead(script: str, php: Interpreter, folder: Path, *arguments: str, settings:
     return crash(Process(argv=argv, folder=run, env={}), folder / "heap.core")
 
 
-def verdicts(kind: str, php: Interpreter, folder: Path) -> dict[int | None, str | None]:
-    core = dead("heap.php", php, folder, kind, *map(str, SIZES), settings=("ffi.enable=1",))
+def verdicts(
+    kind: str, php: Interpreter, folder: Path, sizes: tuple[int, ...] = SIZES
+) -> dict[int | None, str | None]:
+    core = dead("heap.php", php, folder, kind, *map(str, sizes), settings=("ffi.enable=1",))
     found = check(core, php.root)
     assert found.state == "damaged"
     return {fault.bin: fault.verdict for fault in found.faults if fault.what == "free-list"}
@@ -101,6 +105,16 @@ def test_one_nul_too_many_is_never_called_something_else(suite: Suite, tmp_path:
     found = verdicts("overflow-nul", php, tmp_path)
     assert set(found.values()) == {"overflow"}
     assert len(found) >= 5
+
+
+def test_one_nul_too_many_in_a_link_that_leads_to_a_block_in_use_then(tmp_path: Path) -> None:
+    assert verdicts("overflow-nul-in-use", host(), tmp_path, SHORT) == dict.fromkeys(SHORT, "overflow")
+
+
+@pytest.mark.suites
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: f"{suite.name}-{suite.php}")
+def test_the_same_in_other_versions(suite: Suite, tmp_path: Path) -> None:
+    assert verdicts("overflow-nul-in-use", of_suite(suite), tmp_path, SHORT) == dict.fromkeys(SHORT, "overflow")
 
 
 def test_the_evidence_names_the_neighbours(tmp_path: Path) -> None:

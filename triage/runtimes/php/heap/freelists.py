@@ -17,7 +17,8 @@ class BadLink:
     """A list's first broken link. `slot` holds it (`None`: the list's head itself is broken).
 
     `value` is what stands there; `expected` what stood there before, where the heap's shadow copy
-    tells; `again` is true when the link leads to a block that is in the list already.
+    tells; `again` is true when the link leads to a block that is in the list already. `via` is the block whose
+    link led to `slot`, `None` when that is the list's head.
     """
 
     bin: int
@@ -25,6 +26,7 @@ class BadLink:
     value: int
     expected: int | None
     again: bool = False
+    via: int | None = None
 
 
 def _alike(links: list[int], expected: range) -> int:
@@ -97,7 +99,7 @@ class FreeLists:
         """Go along one list up to the first link that cannot be right; its blocks are added to `mine`."""
         size, span = BINS[number].size, BINS[number].size * BINS[number].blocks
         before = self._key is None
-        address, holder, low, high = head, None, 0, 0
+        address, holder, via, low, high = head, None, None, 0, 0
         here, view = 0, None
         while address:
             if not low <= address < high:  # in another run of pages than the one before it
@@ -105,15 +107,15 @@ class FreeLists:
                 low = run.start if run is not None and run.bin == number else address + 1
                 high = low + span
             if address < low or address >= high or (address - low) % size:
-                return BadLink(number, holder, address, self.shadow(holder, number))
+                return BadLink(number, holder, address, self.shadow(holder, number), via=via)
             if address in mine:
-                return BadLink(number, holder, address, self.shadow(holder, number), again=True)
+                return BadLink(number, holder, address, self.shadow(holder, number), again=True, via=via)
             mine.add(address)
             link = view[(address - here) >> 3] if view is not None else self._chunks.word(address)
             broken = None if before else self._contradicts(address, link, number)
             if broken is not None:
                 return broken
-            address, holder = link, address
+            address, holder, via = link, address, holder
         return None
 
     def _at(self, address: int) -> tuple[Run | None, int, memoryview[int] | None]:

@@ -33,7 +33,7 @@ class Verdict:
 def judge(link: BadLink, lists: FreeLists, chunks: Chunks, blocks: Blocks) -> Verdict:
     """The misuse that fits one broken link."""
     seen = _Evidence(link, lists, chunks, blocks)
-    rules = (_one_byte, _twice, _refcount, _continued, _shifted, _handed_out_twice, _foreign)
+    rules = (_one_byte, _twice, _refcount, _continued, _shifted, _one_byte_before, _handed_out_twice, _foreign)
     found = next((verdict for rule in rules if (verdict := rule(seen)) is not None), None)
     text = f"its link is {looks(link.value)}, which leads to no block of its size"
     return found or Verdict(None, Confidence.GUESS, (text,))
@@ -48,6 +48,12 @@ class _Evidence:
 
     def fits(self, address: int) -> bool:
         return self.lists.fits(address & _MASK, self.link.bin)
+
+    def is_lost(self, address: int) -> bool:
+        """Whether there is a block of that class in no list that begins as free ones do: by a link to another."""
+        if not self.fits(address) or address in self.lists.free:
+            return False
+        return self.fits(int.from_bytes(self.chunks.read(address, 8), "little"))
 
 
 def _twice(seen: _Evidence) -> Verdict | None:
@@ -154,6 +160,26 @@ def _one_byte(seen: _Evidence) -> Verdict | None:
         return None
     text = f"the lowest byte of its link is zero ({link.value:#x}), and the block before is full to its last byte"
     return Verdict(OVERFLOW, Confidence.LIKELY if link.expected else Confidence.GUESS, (text,))
+
+
+def _one_byte_before(seen: _Evidence) -> Verdict | None:
+    """One byte too many in the link before: shortened, it led to a block in use, whose contents pass for a link.
+
+    The list's true rest is where the link led before: behind the block in use, in no list any more.
+    """
+    link = seen.link
+    if link.slot is None or link.via is None or link.expected is not None or link.slot & 0xFF:
+        return None
+    if seen.chunks.read(link.via - 1, 1) in (b"\0", b""):
+        return None
+    before = seen.blocks.at(link.via - 1)
+    if (before is not None and before.free) or not any(map(seen.is_lost, range(link.slot + 8, link.slot + 256, 8))):
+        return None
+    text = (
+        f"the lowest byte of the link that leads to it ({link.slot:#x}, in the free block {link.via:#x}) is zero, "
+        "the block before that one is full to its last byte, and a free block close behind is in no list any more"
+    )
+    return Verdict(OVERFLOW, Confidence.GUESS, (text,))
 
 
 def _handed_out_twice(seen: _Evidence) -> Verdict | None:
