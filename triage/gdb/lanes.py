@@ -76,7 +76,7 @@ class Lanes:
         if isinstance(known, dict):
             self.tally["reused"] += 1
             return known
-        draft = self._draft(core, place, walks, loop_register) if known is None and doubt is None else None
+        draft = self._draft(place, walks, loop_register) if known is None and doubt is None else None
         if draft is not None and not self._is_to_be_checked(draft.how):
             unfit = self._shapes.learn(place, walks, draft.answer, resumed=False)
             if unfit is None:
@@ -107,9 +107,7 @@ class Lanes:
         rest = Bounds(others, 4 + _MORE, others + _OTHERS_MORE)
         return list(walk_threads(core, self._tables, rules, crashed, rest, limits.threads))
 
-    def _draft(
-        self, core: CoreFile, place: Places, walks: Sequence[Walk], loop_register: str | None
-    ) -> _Draft | None:
+    def _draft(self, place: Places, walks: Sequence[Walk], loop_register: str | None) -> _Draft | None:
         """The answer to a new shape without opening its core, where there can be one."""
         if not self._is_drafting:
             return None
@@ -120,6 +118,7 @@ class Lanes:
             return _Draft("composed", composed)
         if self._lost >= _MOST_LOST:
             return None
+        core = place.core
         session = self._sessions.of(program_of(core, self._finder))
         try:
             return _Draft("named", naming.named(core, self._finder, walks, session, loop_register, bounds))

@@ -106,10 +106,9 @@ class FreeLists:
                 run, here, view = self._at(address)
                 low = run.start if run is not None and run.bin == number else address + 1
                 high = low + span
-            if address < low or address >= high or (address - low) % size:
-                return BadLink(number, holder, address, self.shadow(holder, number), via=via)
-            if address in mine:
-                return BadLink(number, holder, address, self.shadow(holder, number), again=True, via=via)
+            again = address in mine
+            if again or address < low or address >= high or (address - low) % size:
+                return BadLink(number, holder, address, self.shadow(holder, number), again, via)
             mine.add(address)
             link = view[(address - here) >> 3] if view is not None else self._chunks.word(address)
             broken = None if before else self._contradicts(address, link, number)

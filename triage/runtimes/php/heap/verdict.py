@@ -49,6 +49,13 @@ class _Evidence:
     def fits(self, address: int) -> bool:
         return self.lists.fits(address & _MASK, self.link.bin)
 
+    def is_behind_a_full_one(self, slot: int) -> bool:
+        """Whether the block before is in use to its last byte, which is no NUL."""
+        if self.chunks.read(slot - 1, 1) in (b"\0", b""):
+            return False
+        before = self.blocks.at(slot - 1)
+        return before is None or not before.free
+
     def is_lost(self, address: int) -> bool:
         """Whether there is a block of that class in no list that begins as free ones do: by a link to another."""
         if not self.fits(address) or address in self.lists.free:
@@ -147,10 +154,7 @@ def _shifted(seen: _Evidence) -> Verdict | None:
 def _one_byte(seen: _Evidence) -> Verdict | None:
     """One byte too many, a NUL as a rule: the link's lowest byte is zero, and the block before is full."""
     link = seen.link
-    if link.slot is None or link.value & 0xFF or not link.value or seen.chunks.read(link.slot - 1, 1) in (b"\0", b""):
-        return None
-    before = seen.blocks.at(link.slot - 1)
-    if before is not None and before.free:
+    if link.slot is None or link.value & 0xFF or not link.value or not seen.is_behind_a_full_one(link.slot):
         return None
     if link.expected is not None:
         fits = link.expected & ~0xFF == link.value != link.expected
@@ -170,10 +174,9 @@ def _one_byte_before(seen: _Evidence) -> Verdict | None:
     link = seen.link
     if link.slot is None or link.via is None or link.expected is not None or link.slot & 0xFF:
         return None
-    if seen.chunks.read(link.via - 1, 1) in (b"\0", b""):
-        return None
-    before = seen.blocks.at(link.via - 1)
-    if (before is not None and before.free) or not any(map(seen.is_lost, range(link.slot + 8, link.slot + 256, 8))):
+    if not seen.is_behind_a_full_one(link.via) or not any(
+        map(seen.is_lost, range(link.slot + 8, link.slot + 256, 8))
+    ):
         return None
     text = (
         f"the lowest byte of the link that leads to it ({link.slot:#x}, in the free block {link.via:#x}) is zero, "
