@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from triage.corefile.memory import CoreMemory
 from triage.corefile.protocol import Region
@@ -61,18 +61,22 @@ class Noting(CoreMemory):
         self.plain = memory
         """The same memory without notes."""
         self._gap = gap
-        self._spans = {(at, len(raw)) for at, raw in before.pieces} if before else set()
+        self._read = {(at, len(raw)): raw for at, raw in before.pieces} if before else {}
         self._lacking = set(before.lacking) if before else set()
         told = before.told if before else ()
         self._told = {(name, asked): answer for name, asked, answer in told}
 
     def read(self, address: int, size: int) -> bytes | None:
         found = super().read(address, size)
-        (self._lacking if found is None else self._spans).add((address, size))
+        if found is None:
+            self._lacking.add((address, size))
+        else:
+            self._read[address, size] = found
         return found
 
     def note(self, addresses: Iterable[int], size: int) -> None:
-        self._spans.update((address, size) for address in addresses)
+        for address in addresses:
+            self.read(address, size)
 
     def ask(self, question: Callable[..., T], *asked: Hashable) -> T:
         answer = question(self.plain, *asked)
@@ -97,26 +101,40 @@ class Noting(CoreMemory):
     @property
     def count(self) -> int:
         """How many notes there are."""
-        return len(self._spans) + len(self._lacking) + len(self._told)
+        return len(self._read) + len(self._lacking) + len(self._told)
+
+    @property
+    def answers(self) -> dict[tuple[int, int], bytes]:
+        """What was read, by `(address, size)`."""
+        return self._read
+
+    @property
+    def lacking(self) -> tuple[tuple[int, int], ...]:
+        """The same of reads without an answer."""
+        return tuple(self._lacking)
+
+    @property
+    def told(self) -> tuple[tuple[Callable[..., object], tuple[Hashable, ...], object], ...]:
+        """As `Evidence` has it."""
+        return tuple((name, asked, answer) for (name, asked), answer in self._told.items())
 
     def evidence(self) -> Evidence:
         """All that was answered so far."""
-        pieces = tuple(self._pieces())
-        told = tuple((name, asked, answer) for (name, asked), answer in self._told.items())
-        return Evidence(pieces, tuple(self._lacking), told)
+        return Evidence(tuple(self._pieces()), self.lacking, self.told)
 
     def _pieces(self) -> Iterator[tuple[int, bytes]]:
-        for start, end in _joined(sorted(self._spans), self._gap):
+        spans = sorted(self._read)
+        for start, end in joined(spans, self._gap):
             raw = super().read(start, end - start)
             if raw is not None:
                 yield start, raw
                 continue
-            for at, size in sorted(self._spans):  # what lies between is not all there
+            for at, size in spans:  # what lies between is not all there
                 if start <= at < end:
-                    yield at, super().read(at, size) or b""
+                    yield at, self._read[at, size]
 
 
-def _joined(spans: Sequence[tuple[int, int]], gap: int) -> Iterator[tuple[int, int]]:
+def joined(spans: Sequence[tuple[int, int]], gap: int) -> Iterator[tuple[int, int]]:
     """Stretches that cover all spans, `(start, end)`, each with what lies in short gaps."""
     start = end = 0
     for at, size in spans:
@@ -130,70 +148,75 @@ def _joined(spans: Sequence[tuple[int, int]], gap: int) -> Iterator[tuple[int, i
         yield start, end
 
 
-class Found(NamedTuple):
+E = TypeVar("E", bound="Keepable")
+M = TypeVar("M")
+
+
+class Keepable(Protocol):
+    """What an answer was made of, in whatever form."""
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes to keep, about."""
+        ...
+
+
+class Found(NamedTuple, Generic[E]):
     """An answer and what it was made of."""
 
     answer: Any
-    evidence: Evidence
+    evidence: E
 
 
 @dataclass(slots=True)
-class _Kind(Generic[T]):
+class _Kind(Generic[E]):
     """Answers to one question, the one that held last first; how often it was asked, and noted in vain."""
 
-    found: list[Found] = field(default_factory=list)
+    found: list[Found[E]] = field(default_factory=list)
     asked: int = 0
     in_vain: int = 0
 
 
-class Recalled:
-    """Answers by question, for all processes whose files lie at the same addresses."""
+class Recalled(Generic[E]):
+    """Answers by question, each with its evidence."""
 
     def __init__(self) -> None:
-        self._kinds: OrderedDict[Hashable, _Kind[Any]] = OrderedDict()
+        self._kinds: OrderedDict[Hashable, _Kind[E]] = OrderedDict()
         self._bytes = 0
 
-    def get(self, question: Hashable, memory: CoreMemory, work: Callable[[CoreMemory], T], *, gap: int = 0) -> T:
-        """The answer of `work`, which must depend on the memory it is given and on the question alone.
-
-        Nothing is noted when a question comes for the first time: most processes have no twin.
-        """
-        found = self.find(question, memory)
-        if found is not None:
-            return found.answer  # type: ignore[no-any-return]
-        if not self.is_worth_noting(question):
-            return work(memory)
-        noting = Noting(memory, gap=gap)
-        answer = work(noting)
-        self.keep(question, answer, noting.evidence())
-        return answer
-
-    def find(self, question: Hashable, memory: CoreMemory) -> Found | None:
-        """An answer that was made of what this memory holds as well."""
+    def find(self, question: Hashable, holds: Callable[[E], M | None]) -> tuple[Found[E], M] | None:
+        """An answer whose evidence `holds`, and what that said."""
         kind = self._kinds.setdefault(question, _Kind())
         self._kinds.move_to_end(question)
         kind.asked += 1
         for at, one in enumerate(kind.found):
-            if one.evidence.holds(memory):
+            said = holds(one.evidence)
+            if said is not None:
                 kind.found.insert(0, kind.found.pop(at))
                 kind.in_vain = 0
-                return one
+                return one, said
         self._forget()
         return None
 
     def is_worth_noting(self, question: Hashable) -> bool:
-        """Whether an answer to this question is to be kept: it came before, and what was kept was of use."""
+        """Whether an answer to this question is to be kept: it came before, and what was kept was of use.
+
+        Nothing is noted when a question comes for the first time: most processes have no twin.
+        """
         kind = self._kinds.get(question)
         return kind is not None and kind.asked > 1 and kind.in_vain < _IN_VAIN
 
-    def keep(self, question: Hashable, answer: object, evidence: Evidence) -> None:
-        """Keep an answer, in place of the same object with less evidence; the oldest ones are forgotten."""
+    def keep(self, question: Hashable, answer: object, evidence: E | None) -> None:
+        """Keep an answer, in place of the same object with less evidence; the oldest ones are forgotten.
+
+        Without evidence, or with too much of it, the answer was noted in vain.
+        """
         kind = self._kinds.setdefault(question, _Kind())
         if kind.found and kind.found[0].answer is answer:
             self._bytes -= kind.found.pop(0).evidence.size
         else:
             kind.in_vain += 1
-        if evidence.size > _MOST_BYTES // 4:
+        if evidence is None or evidence.size > _MOST_BYTES // 4:
             kind.in_vain = _IN_VAIN
             return
         kind.found.insert(0, Found(answer, evidence))
@@ -207,3 +230,18 @@ class Recalled:
         while len(self._kinds) > _MOST_KINDS or (self._bytes > _MOST_BYTES and len(self._kinds) > 1):
             _, gone = self._kinds.popitem(last=False)
             self._bytes -= sum(one.evidence.size for one in gone.found)
+
+
+def recall(
+    recalled: Recalled[Evidence], question: Hashable, memory: CoreMemory, work: Callable[[CoreMemory], T]
+) -> T:
+    """The answer of `work`, which must depend on the memory it is given and on the question alone."""
+    found = recalled.find(question, lambda evidence: evidence.holds(memory) or None)
+    if found is not None:
+        return cast(T, found[0].answer)
+    if not recalled.is_worth_noting(question):
+        return work(memory)
+    noting = Noting(memory)
+    answer = work(noting)
+    recalled.keep(question, answer, noting.evidence())
+    return answer

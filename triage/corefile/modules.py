@@ -15,7 +15,7 @@ from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from triage.corefile import elf
-from triage.corefile.evidence import Recalled
+from triage.corefile.evidence import Evidence, Recalled, recall
 from triage.corefile.memory import CoreMemory
 from triage.corefile.notes import FileMapping
 
@@ -58,12 +58,12 @@ class ModuleMap:
         return None
 
 
-_RECENT = Recalled()
+_RECENT: Recalled[Evidence] = Recalled()
 
 
 def modules_of(memory: CoreMemory, files: tuple[FileMapping, ...], vdso: int | None) -> tuple[MappedModule, ...]:
     """`find_modules`; for the workers of one master the very same object, where memory says the same."""
-    return _RECENT.get((files, vdso), memory, lambda own: tuple(find_modules(own, files, vdso)))
+    return recall(_RECENT, (files, vdso), memory, lambda own: tuple(find_modules(own, files, vdso)))
 
 
 def find_modules(memory: CoreMemory, files: Sequence[FileMapping], vdso: int | None) -> list[MappedModule]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from triage.corefile import CoreFile
 from triage.corefile.linkmap import loaded_names
 from triage.corefile.modules import MappedModule
-from triage.corefile.twins import Twins
+from triage.corefile.twins import Asked, Twins
 from triage.symbols.elffile import ElfFile
 from triage.symbols.finder import Finder
 
@@ -66,5 +66,5 @@ class Libraries:
 def libraries(core: CoreFile, finder: Finder) -> Libraries:
     """The dynamic loader's list."""
     twins, auxv = finder.kept(Twins), core.notes.auxv
-    question = twins.kind(core.modules), "libraries", tuple(auxv.items())
-    return twins.get(core, question, lambda own: Libraries(dict(loaded_names(own.memory, auxv))))
+    asked = Asked((twins.kind(core.modules), "libraries", tuple(auxv.items())))
+    return twins.get(core, asked, lambda own: Libraries(dict(loaded_names(own.memory, auxv))))

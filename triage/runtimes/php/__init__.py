@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar
@@ -11,12 +11,12 @@ from triage.corefile import CoreFile
 from triage.corefile.elf import PF_X
 from triage.corefile.memory import CoreMemory
 from triage.corefile.protocol import Region
-from triage.corefile.twins import Twins
+from triage.corefile.twins import Asked, Twins
 from triage.model import HeapCheck, HeapPlace, Hook, Opcache, Role, Runtime, ScriptFrame
 from triage.runtimes.php import facts, ini, modules, variables
 from triage.runtimes.php.builds import Builds, builds_of
 from triage.runtimes.php.callbacks import Callbacks
-from triage.runtimes.php.census import KnownNames
+from triage.runtimes.php.census import KnownNames, sooner
 from triage.runtimes.php.defaults import KnownDefaults
 from triage.runtimes.php.fibers import FoundFiber, fibers, stacks
 from triage.runtimes.php.fpm import worker
@@ -105,11 +105,11 @@ class PhpProcess:
                 self._runtime(walk, jit),
                 fibers=own,
                 hooks=hooks,
-                callbacks=self._recall("callbacks", lambda own: Callbacks(own._reader, own._php).found()),
+                callbacks=self._recall(Asked((self._kind, "callbacks")), PhpProcess._callbacks),
                 opcache=self._opcache(),
                 heap=self._heap() if heap else None,
                 worker=worker(self._core, self._shared, at_crash=self._at_crash),
-                environment=self._recall("environment", PhpProcess._environment),
+                environment=self._recall(Asked((self._kind, "environment")), PhpProcess._environment),
             ),
             frames=walk.frames,
             depth=walk.depth,
@@ -124,13 +124,16 @@ class PhpProcess:
             warnings=tuple(dict.fromkeys((*self._warnings, *walk.warnings, *doubts))),
         )
 
+    def _callbacks(self) -> tuple[str, ...]:
+        return Callbacks(self._reader, self._php).found()
+
     def _environment(self) -> dict[str, str]:
         return variables.environment(environment(self._core, self._finder))
 
-    def _recall(self, question: Hashable, work: Callable[[PhpProcess], T], *, gap: int = 0) -> T:
-        """What `work` finds in this process, or found in a twin whose memory says the same."""
+    def _recall(self, asked: Asked, work: Callable[[PhpProcess], T]) -> T:
+        """What `work` finds in this process, or found in another one whose memory says the same."""
         answer, warnings = self._finder.kept(Twins).get(
-            self._core, (self._kind, question), lambda core: self._over(core)._with_warnings(work), gap=gap
+            self._core, asked, lambda core: self._over(core)._with_warnings(work)
         )
         self._warnings.extend(warnings)
         return answer
@@ -139,6 +142,16 @@ class PhpProcess:
     def _kind(self) -> int:
         """The number of processes alike: the same files at the same addresses, the same extensions."""
         return self._finder.kept(Twins).kind(self._core.modules, self._php.extensions)
+
+    def _asked(self, question: str, *, gap: int = 0) -> Asked:
+        """Among processes whose executor lies at the same place, which is one in PHP's own file but in ZTS builds."""
+        executor, module = self._php.address("executor_globals"), self._php.module
+        twin = self._kind, question, executor
+        if executor is None or not module.start <= executor < module.end:
+            return Asked(twin, gap=gap)
+        twins = self._finder.kept(Twins)
+        alike = twins.kind(twins.files(self._core).same, self._php.alike)
+        return Asked(twin, (alike, question, executor - module.base), gap)
 
     def _over(self, core: CoreFile) -> PhpProcess:
         """This process, read through another view of its core."""
@@ -195,7 +208,7 @@ class PhpProcess:
             zts=php.zts,
             script=facts.script(reader, php),
             extensions={extension.name: extension.version for extension in php.extensions},
-            options=self._recall(("options", php.address("executor_globals")), PhpProcess._options, gap=128),
+            options=self._recall(self._asked("options", gap=128), PhpProcess._options),
             extension_files=modules.files(self._core, php),
         )
 
@@ -316,9 +329,10 @@ class PhpProcess:
         return Frameless(functions, handlers) if functions and handlers else None
 
     def _names(self) -> Mapping[int, str]:
-        recalled, loop = self._finder.kept(Twins).recalled, self._loop
-        names = TwinNames(recalled, (self._kind, "names"), self._core.memory, self._names_in)
-        return Names(names, {loop: "execute_ex"} if loop is not None else {})
+        twins, loop = self._finder.kept(Twins), self._loop
+        whole = TwinNames(twins, self._core, self._asked("all names"), self._names_in)
+        names = TwinNames(twins, self._core, self._asked("names"), lambda memory: sooner(self._names_in(memory)))
+        return Names(names, whole, {loop: "execute_ex"} if loop is not None else {})
 
     def _names_in(self, memory: CoreMemory) -> Mapping[int, str]:
         """The names of built-in functions, by what is in this memory."""

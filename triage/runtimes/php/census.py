@@ -10,14 +10,15 @@ taken over still are, and, for an extension's code, when all functions have the 
 
 from __future__ import annotations
 
+import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
 from triage.runtimes.php.builds import Spot
-from triage.runtimes.php.columns import Columns
-from triage.runtimes.php.names import INTERNAL, INTERNAL_CLASS
+from triage.runtimes.php.columns import Columns, Leading
+from triage.runtimes.php.names import IN_DOUBT, INTERNAL, INTERNAL_CLASS
 from triage.runtimes.php.reader import Reader
 from triage.runtimes.php.records import Code, Process, code_at, code_of, files_of
 
@@ -30,13 +31,14 @@ class _Known(NamedTuple):
     """What was learned.
 
     `functions` and `classes` are the hashes of what is built in, `code` where all code lies, in the order
-    of `Code`; `owners` whose code it is. `names` have with each name the place of its function in that
-    order; `taken` are the places of functions behind which another file put its code.
+    of `Code`, as `firsts` are; `owners` whose code it is. `names` have with each name the place of its
+    function in that order; `taken` are the places of functions behind which another file put its code.
     """
 
-    functions: list[int]
-    classes: list[int]
+    functions: bytes
+    classes: bytes
     code: list[Spot]
+    firsts: list[int]
     owners: frozenset[int]
     names: Mapping[Spot, tuple[str, int]]
     taken: tuple[int, ...]
@@ -52,10 +54,10 @@ class KnownNames:
         """Names by absolute start address; `read` reads them anew."""
         for key in [key for key in reversed(self._known) if key[0] == process.builds.key]:
             known = self._known[key]
-            functions = process.leading("function_table", len(known.functions), INTERNAL)
+            functions = process.leading("function_table", len(known.functions) // 8, INTERNAL)
             if functions is None or functions.hashes != known.functions:
                 continue
-            classes = process.leading("class_table", len(known.classes), INTERNAL_CLASS)
+            classes = process.leading("class_table", len(known.classes) // 8, INTERNAL_CLASS)
             if classes is not None and classes.hashes == known.classes:
                 self._known.move_to_end(key)
                 return Placed(known, process, functions, classes, lambda: self._learned(process, read))
@@ -68,26 +70,29 @@ class KnownNames:
         if functions is None or classes is None:
             return names
         own = _built_in(process.reader, functions, INTERNAL), _built_in(process.reader, classes, INTERNAL_CLASS)
-        found = code_of(process, functions.payloads[: len(own[0])], classes.payloads[: len(own[1])])
+        found = code_of(process, functions.payloads[: own[0]], classes.payloads[: own[1]])
         # Nothing is learned where a name could not be read.
         if found is not None and set(found.addresses) - {0} == set(names):
-            known = _known(process, found, names, *own)
-            self._known[process.builds.key, hash((*own[0], *own[1], *known.code))] = known
+            known = _known(process, found, names, _packed(functions, own[0]), _packed(classes, own[1]))
+            self._known[process.builds.key, hash((known.functions, known.classes, *known.code))] = known
             while len(self._known) > _MOST:
                 self._known.popitem(last=False)
         return names
 
 
-def _known(
-    process: Process, found: Code, names: Mapping[int, str], functions: list[int], classes: list[int]
-) -> _Known:
+def _known(process: Process, found: Code, names: Mapping[int, str], functions: bytes, classes: bytes) -> _Known:
     spots, files = process.builds.spots, files_of(process)
     code = spots(found.addresses)
     first = {address: at for at, address in reversed(list(enumerate(found.addresses)))}
     placed = {spots((address,))[0]: (name, first[address]) for address, name in names.items()}
     brought = (files.get(owner, -1) for owner in found.owners)
     taken = tuple(at for at, (file, spot) in enumerate(zip(brought, code, strict=False)) if 0 <= file != spot[0] >= 0)
-    return _Known(functions, classes, code, frozenset(at for at, _ in code), placed, taken)
+    return _Known(functions, classes, code, found.firsts, frozenset(at for at, _ in code), placed, taken)
+
+
+def _packed(table: Columns, count: int) -> bytes:
+    """The first hashes, as they lie in memory."""
+    return struct.pack(f"<{count}Q", *table.hashes[:count])
 
 
 class Placed(Mapping[int, str]):
@@ -97,16 +102,21 @@ class Placed(Mapping[int, str]):
         self,
         known: _Known,
         process: Process,
-        functions: Columns,
-        classes: Columns,
+        functions: Leading,
+        classes: Leading,
         anew: Callable[[], Mapping[int, str]],
     ) -> None:
         self._known = known
         self._process = process
-        self._tables = functions.payloads, classes.payloads
+        self._tables = functions, classes
         self._anew = anew
 
     def __getitem__(self, address: int) -> str:
+        found = self.sooner(address)
+        return self._checked[address] if found == IN_DOUBT else found
+
+    def sooner(self, address: int) -> str:
+        """The same, but `IN_DOUBT` where all functions would have to be looked at."""
         spot = self._process.builds.spots((address,))[0]
         found = self._known.names.get(spot)
         if found is not None:
@@ -114,12 +124,12 @@ class Placed(Mapping[int, str]):
         # PHP 7 puts code of its own behind functions that are switched off.
         engine = spot[0] == _ENGINE and self._process.reader.layout.version_id >= _SWITCHED_OFF_ARE_GONE
         mine = engine or spot[0] not in self._known.owners
-        return (self._nothing if mine and self._still_taken else self._checked)[address]
-
-    _nothing: Mapping[int, str] = {}
+        if mine and self._still_taken:
+            raise KeyError(address)
+        return IN_DOUBT
 
     def _code(self, place: int) -> int | None:
-        return code_at(self._process, *self._tables, place)
+        return code_at(self._process, *self._tables, self._known.firsts, place)
 
     @cached_property
     def _still_taken(self) -> bool:
@@ -131,9 +141,9 @@ class Placed(Mapping[int, str]):
     @cached_property
     def _checked(self) -> Mapping[int, str]:
         """Names for what had none in the other process: none here, where the same code is behind all functions."""
-        found = code_of(self._process, *self._tables)
+        found = code_of(self._process, *(table.payloads() for table in self._tables))
         same = found is not None and found.addresses == self._process.builds.addresses(self._known.code)
-        return self._nothing if same else self._read
+        return {} if same else self._read
 
     @cached_property
     def _read(self) -> Mapping[int, str]:
@@ -146,9 +156,30 @@ class Placed(Mapping[int, str]):
         return len(self._known.names)
 
 
-def _built_in(reader: Reader, table: Columns, kind: int) -> list[int]:
-    """The hashes of the first elements that are built in; their type is their first byte."""
+def sooner(names: Mapping[int, str]) -> Mapping[int, str]:
+    """The same names, `IN_DOUBT` where all functions would have to be looked at."""
+    return _Sooner(names) if isinstance(names, Placed) else names
+
+
+class _Sooner(Mapping[int, str]):
+    """Of `Placed` what it can tell without looking at all functions."""
+
+    def __init__(self, placed: Placed) -> None:
+        self._placed = placed
+
+    def __getitem__(self, address: int) -> str:
+        return self._placed.sooner(address)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._placed)
+
+    def __len__(self) -> int:
+        return len(self._placed)
+
+
+def _built_in(reader: Reader, table: Columns, kind: int) -> int:
+    """How many of the first elements are built in; their type is their first byte."""
     wanted, count = bytes([kind]), 0
     while count < len(table.payloads) and reader.memory.read(table.payloads[count], 1) == wanted:
         count += 1
-    return table.hashes[:count]
+    return count

@@ -45,16 +45,55 @@ def _without_holes(raw: bytes) -> Columns:
     return Columns(*([word for word, kind in zip(column, kinds, strict=True) if kind] for column in found))
 
 
-def leading(memory: CoreMemory, reader: Reader, table: int, count: int, kind: int) -> Columns | None:
-    """The columns of a HashTable's first elements, where exactly so many lead to records that begin with `kind`."""
+class Leading(NamedTuple):
+    """The first elements of a HashTable: `slots` are their places in it, `hashes` eight bytes each."""
+
+    memory: CoreMemory
+    data: int
+    slots: Sequence[int]
+    hashes: bytes
+
+    def payload(self, at: int) -> int:
+        """What one of them leads to."""
+        raw = self.memory.read(self.data + self.slots[at] * _BUCKET, 8)
+        return int.from_bytes(raw, "little") if raw is not None else 0
+
+    def payloads(self) -> list[int]:
+        """What each of them leads to."""
+        raw = self.memory.read(self.data, (self.slots[-1] + 1) * _BUCKET) if self.slots else b""
+        words = memoryview(raw or b"").cast("Q")[::4].tolist()
+        return [words[slot] for slot in self.slots] if raw is not None else []
+
+
+def leading(memory: CoreMemory, reader: Reader, table: int, count: int, kind: int) -> Leading | None:
+    """A HashTable's first elements, where exactly so many lead to records that begin with `kind`."""
     data = reader.field(table, "array", "arData") or 0
-    slots, raw = count, memory.read(data, count * _BUCKET) if data else None
+    heads = memory.ask(_heads, data, count) if data else None
+    if heads is None:
+        return None
+    used_at = table + reader.layout.offset("array", "nNumUsed")
+    total = len(heads) // _HEAD
+    if not memory.ask(_ends, used_at, data, total, kind):
+        return None
+    kinds, hashes = heads[:total], heads[total:]
+    if 0 not in kinds:
+        return Leading(memory, data, range(total), hashes)
+    slots = [slot for slot, kind in enumerate(kinds) if kind]
+    return Leading(memory, data, slots, b"".join(hashes[slot * 8 : slot * 8 + 8] for slot in slots))
+
+
+_HEAD = 9
+
+
+def _heads(memory: CoreMemory, data: int, count: int) -> bytes | None:
+    """The types of the first elements, and of the holes between them, one byte each; then the hashes of all."""
+    slots, raw = count, memory.read(data, count * _BUCKET)
     while raw is not None and slots <= _MOST and slots - raw[8::_BUCKET].count(0) < count:
         slots = count + raw[8::_BUCKET].count(0)  # there are holes among them
         raw = memory.read(data, slots * _BUCKET)
-    used_at = table + reader.layout.offset("array", "nNumUsed")
-    ends = raw is not None and memory.ask(_ends, used_at, data, slots, kind)
-    return _without_holes(raw) if raw is not None and ends else None
+    if raw is None or slots > _MOST:
+        return None
+    return raw[8::_BUCKET] + memoryview(raw).cast("Q")[2::4].tobytes()
 
 
 def _ends(memory: CoreMemory, used_at: int, data: int, slots: int, kind: int) -> bool:

@@ -10,10 +10,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import NamedTuple
 
 from triage.corefile import CoreFile
 from triage.corefile.modules import MappedModule
-from triage.corefile.twins import Twins
+from triage.corefile.movable import Shift
+from triage.corefile.twins import Asked, Twins
 from triage.runtimes.php.layout import Layout, known_versions, layout_for
 from triage.runtimes.php.measured import refine
 from triage.runtimes.php.reader import Reader
@@ -77,6 +79,8 @@ class Php:
     sapi: str | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
     threads: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    alike: tuple[Extension, ...] = ()
+    """The extensions as they lay in the first process that had the same: one object for all of these."""
 
     def address(self, name: str) -> int | None:
         """The address of a global structure, `None` when it was not found."""
@@ -213,8 +217,13 @@ class _Search:
         if bootstrap is None:
             raise LookupError(f"the layout table lacks {_ANY}")
         twins, registry_at = self._finder.kept(Twins), self._addresses["module_registry"]
-        question = twins.kind(self._core.modules), "extensions", registry_at
-        extensions = twins.get(self._core, question, lambda core: self._extensions(core, bootstrap, registry_at))
+        kin = twins.kind(twins.files(self._core).same), "extensions", registry_at - self._module.base
+        extensions, alike = twins.get(
+            self._core,
+            Asked((twins.kind(self._core.modules), "extensions", registry_at), kin),
+            lambda core: self._extensions(core, bootstrap, registry_at),
+            move=_Registered.moved,
+        )
         engine = next((e for e in extensions if e.name.lower() in ("core", "standard") and e.version), None)
         if engine is None or engine.version is None:
             return f"PHP's own state was not read: the module list in {self._module.path} is unreadable or damaged"
@@ -225,12 +234,14 @@ class _Search:
                 f"known are {', '.join(known_versions())}"
             )
         threads = self._named_threads(layout) if engine.zts else {}
-        return self._php(engine.version, engine.zts, engine.debug, layout, extensions, threads, None)
+        found = self._php(engine.version, engine.zts, engine.debug, layout, extensions, threads, None)
+        return replace(found, alike=alike)
 
-    def _extensions(self, core: CoreFile, layout: Layout, registry_at: int) -> tuple[Extension, ...]:
+    def _extensions(self, core: CoreFile, layout: Layout, registry_at: int) -> _Registered:
         reader = Reader(core.memory, layout)
         texts = partial(self._finder.kept(KnownTexts).text, core, reader)
-        return tuple(read_extensions(reader, registry_at, texts))
+        found = tuple(read_extensions(reader, registry_at, texts))
+        return _Registered(found, found)
 
     def _named_threads(self, layout: Layout) -> dict[int, dict[str, int]]:
         """Each thread's globals by the distances that a thread-safe build keeps in variables (7.4 and newer)."""
@@ -287,6 +298,20 @@ def _is_executor(reader: Reader, address: int | None) -> bool:
         for name in ("function_table", "class_table", "zend_constants")
     )
     return all(table is not None and reader.field(table, "array", "nNumOfElements") for table in tables)
+
+
+class _Registered(NamedTuple):
+    """The extensions of one process, and as they lay in the first process that had the same."""
+
+    extensions: tuple[Extension, ...]
+    alike: tuple[Extension, ...]
+
+    def moved(self, shift: Shift) -> _Registered:
+        return self._replace(
+            extensions=tuple(
+                replace(one, entry=shift.moved(one.entry), within=shift.moved(one.within)) for one in self.extensions
+            )
+        )
 
 
 class KnownTexts:

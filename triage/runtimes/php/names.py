@@ -23,15 +23,22 @@ LIFE_CYCLE = {
 }
 
 
-class Names(Mapping[int, str]):
-    """Names by absolute start address; `others` are for what has none in `found`."""
+IN_DOUBT = "?"
+"""In place of a name: whether there is one cannot be told without looking at all functions."""
 
-    def __init__(self, found: Mapping[int, str], others: Mapping[int, str]) -> None:
+
+class Names(Mapping[int, str]):
+    """Names by absolute start address; `whole` is asked where `found` is in doubt, `others` where it has none."""
+
+    def __init__(self, found: Mapping[int, str], whole: Mapping[int, str], others: Mapping[int, str]) -> None:
         self._found = found
+        self._whole = whole
         self._others = others
 
     def __getitem__(self, address: int) -> str:
         found = self._found.get(address)
+        if found == IN_DOUBT:
+            found = self._whole.get(address)
         return self._others[address] if found is None else found
 
     def __iter__(self) -> Iterator[int]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from triage.corefile.memory import CoreMemory
 from triage.runtimes.php.builds import Builds
-from triage.runtimes.php.columns import Columns, columns, inner_tables, leading, words_of
+from triage.runtimes.php.columns import Columns, Leading, columns, inner_tables, leading, words_of
 from triage.runtimes.php.globals import Php
 from triage.runtimes.php.names import LIFE_CYCLE
 from triage.runtimes.php.reader import Reader
@@ -28,8 +31,8 @@ class Process(NamedTuple):
         place = self.reader.field(executor, "executor_globals", name)
         return columns(self.reader, place) if place else None
 
-    def leading(self, name: str, count: int, kind: int) -> Columns | None:
-        """The first columns of EG(`name`), where exactly so many lead to records of that kind."""
+    def leading(self, name: str, count: int, kind: int) -> Leading | None:
+        """The first elements of EG(`name`), where exactly so many lead to records of that kind."""
         executor = self.php.address("executor_globals") or 0
         place = self.reader.field(executor, "executor_globals", name)
         return leading(self.memory, self.reader, place, count, kind) if place else None
@@ -39,39 +42,40 @@ class Code(NamedTuple):
     """The code behind functions, then methods class by class, then the extensions' life cycles.
 
     `owners` has, for functions and methods only, the address of the module entry each came with, whoever
-    put code behind it.
+    put code behind it; `firsts` the place of each class's first method, and then that behind the last.
     """
 
     addresses: list[int]
     owners: list[int]
+    firsts: list[int]
 
 
 def code_of(process: Process, functions: list[int], classes: list[int]) -> Code | None:
     """All of it; `None` where the tables are not as plain as they nearly always are."""
-    methods = _methods(process, classes)
-    cycles = _life_cycles(process)
-    if methods is None or cycles is None:
+    inner, cycles = _inner_tables(process, classes), _life_cycles(process)
+    methods = inner_tables(process.memory, inner) if inner is not None else None
+    if inner is None or methods is None or cycles is None:
         return None
     place = process.reader.layout.offset
     wanted = [place("internal_function", field) for field in ("handler", "module")]
     found = words_of(process.memory, functions + methods, wanted)
-    return Code(found[0] + cycles, found[1]) if found is not None else None
+    firsts = list(accumulate((count for _, count in inner), initial=len(functions)))
+    return Code(found[0] + cycles, found[1], firsts) if found is not None else None
 
 
-def code_at(process: Process, functions: list[int], classes: list[int], place: int) -> int | None:
-    """One of them, by its place in that order."""
-    if place < len(functions):
-        return process.reader.field(functions[place], "internal_function", "handler")
-    place -= len(functions)
-    for owner in classes:
-        table = owner + process.reader.layout.offset("class_entry", "function_table")
-        used = process.reader.field(table, "array", "nNumUsed") or 0
-        if place < used:
-            data = process.reader.field(table, "array", "arData") or 0
-            record = process.reader.number(data + _BUCKET * place)
-            return process.reader.field(record, "internal_function", "handler") if record else None
-        place -= used
-    extension, field = divmod(place, len(LIFE_CYCLE))
+def code_at(process: Process, functions: Leading, classes: Leading, firsts: Sequence[int], place: int) -> int | None:
+    """One of them, by its place in that order; `firsts` are where each class's methods begin in it."""
+    reader = process.reader
+    if place < firsts[0]:
+        return reader.field(functions.payload(place), "internal_function", "handler")
+    if place < firsts[-1]:
+        owner = bisect_right(firsts, place) - 1
+        table = classes.payload(owner) + reader.layout.offset("class_entry", "function_table")
+        data, used = reader.field(table, "array", "arData") or 0, reader.field(table, "array", "nNumUsed") or 0
+        at = place - firsts[owner]
+        record = reader.number(data + _BUCKET * at) if at < used else None
+        return reader.field(record, "internal_function", "handler") if record else None
+    extension, field = divmod(place - firsts[-1], len(LIFE_CYCLE))
     if extension >= len(process.php.extensions):
         return None
     return process.reader.field(process.php.extensions[extension].entry, "module_entry", list(LIFE_CYCLE)[field])
@@ -88,8 +92,8 @@ def files_of(process: Process) -> dict[int, int]:
     return found
 
 
-def _methods(process: Process, owners: list[int]) -> list[int] | None:
-    """The records of the methods of built-in classes."""
+def _inner_tables(process: Process, owners: list[int]) -> list[tuple[int, int]] | None:
+    """The tables of the methods of built-in classes, as `(arData, nNumUsed)`."""
     layout = process.reader.layout
     table = layout.offset("class_entry", "function_table")
     used = table + layout.offset("array", "nNumUsed")
@@ -97,7 +101,7 @@ def _methods(process: Process, owners: list[int]) -> list[int] | None:
     if found is None:
         return None
     counts = [word >> (used & 7) * 8 & 0xFFFF_FFFF for word in found[1]]
-    return inner_tables(process.memory, list(zip(found[0], counts, strict=True)))
+    return list(zip(found[0], counts, strict=True))
 
 
 def _life_cycles(process: Process) -> list[int] | None:

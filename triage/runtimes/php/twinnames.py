@@ -1,13 +1,16 @@
-"""Names of built-in functions found in one worker, for the other workers of its master."""
+"""Names of built-in functions found in one process, for its twins and kin."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import TypeVar, overload
+from typing import TypeVar, cast, overload
 
-from triage.corefile.evidence import Evidence, Noting, Recalled
+from triage.corefile import CoreFile
+from triage.corefile.evidence import Evidence, Noting
 from triage.corefile.memory import CoreMemory
+from triage.corefile.movable import Shift
+from triage.corefile.twins import Asked, Twins
 
 T = TypeVar("T")
 
@@ -15,46 +18,43 @@ T = TypeVar("T")
 class TwinNames(Mapping[int, str]):
     """Names by absolute start address, each looked up once for all processes whose memory says the same.
 
-    `read` makes the names of a process from the memory it is given; `question` says which processes are alike.
+    `read` makes the names of a process from the memory it is given; `asked` says which processes are alike.
     """
 
     def __init__(
-        self,
-        recalled: Recalled,
-        question: Hashable,
-        memory: CoreMemory,
-        read: Callable[[CoreMemory], Mapping[int, str]],
+        self, twins: Twins, core: CoreFile, asked: Asked, read: Callable[[CoreMemory], Mapping[int, str]]
     ) -> None:
-        self._recalled = recalled
-        self._question = question
-        self._memory = memory
+        self._twins = twins
+        self._core = core
+        self._asked = asked
         self._read = read
         self._noting: Noting | None = None
-        self._before: Evidence | None = None
+        self._before: Callable[[], Evidence] | None = None
         self._kept = 0
 
     @cached_property
     def _known(self) -> dict[int, str | None]:
         """What was looked up so far; `None` for an address without a name."""
-        found = self._recalled.find(self._question, self._memory)
+        found = self._twins.find(self._core, self._asked, _moved)
         if found is None:
             return {}
         self._before = found.evidence
-        known: dict[int, str | None] = found.answer
-        return known
+        return cast(dict[int, str | None], found.answer)
 
     @cached_property
     def _names(self) -> Mapping[int, str]:
-        if self._before is not None or self._recalled.is_worth_noting(self._question):
-            self._noting = Noting(self._memory, self._before)
-            self._kept = self._noting.count if self._before is not None else 0
-        return self._read(self._noting if self._noting is not None else self._memory)
+        memory = self._core.memory
+        if self._before is not None or self._twins.is_worth_noting(self._asked):
+            before = self._before() if self._before is not None else None
+            self._noting = Noting(memory, before)
+            self._kept = self._noting.count if before is not None else 0
+        return self._read(self._noting if self._noting is not None else memory)
 
     def _look_up(self, address: int) -> str | None:
         if address not in self._known:
             self._known[address] = self._names.get(address)
             if self._noting is not None and self._noting.count != self._kept:
-                self._recalled.keep(self._question, self._known, self._noting.evidence())
+                self._twins.keep(self._core, self._asked, self._known, self._noting)
                 self._kept = self._noting.count
         return self._known[address]
 
@@ -79,3 +79,7 @@ class TwinNames(Mapping[int, str]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def _moved(known: object, shift: Shift) -> object:
+    return {shift.moved(address): name for address, name in cast(dict[int, str | None], known).items()}
