@@ -14,7 +14,8 @@ from triage.model import LastError, MemoryUse, Request, Role, ScriptFrame, Worke
 from triage.runtimes import detect
 from triage.runtimes.php import facts, fpm, ini
 from triage.runtimes.php.frames import Frameless, StackReader, Walk
-from triage.runtimes.php.globals import Extension, Php, read_extensions
+from triage.runtimes.php.extensions import Extension, read_extensions
+from triage.runtimes.php.globals import Php
 from triage.runtimes.php.heap import Shape
 from triage.runtimes.php.layout import known_versions, layout_for
 from triage.runtimes.php.names import native_names

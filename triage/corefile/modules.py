@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from itertools import groupby, pairwise
+from itertools import pairwise
+from operator import attrgetter
 from typing import NamedTuple
 
 from triage.corefile import elf
@@ -20,14 +20,14 @@ from triage.corefile.memory import CoreMemory
 from triage.corefile.notes import FileMapping
 
 AT_PHDR, AT_ENTRY, AT_EXECFN, AT_SYSINFO_EHDR = 3, 9, 31, 33
+_MAGIC = b"\x7fELF"
 _PAGE = 4096
 _HEAD = 1536
 DELETED = " (deleted)"
 VDSO = "[vdso]"
 
 
-@dataclass(frozen=True, slots=True)
-class MappedModule:
+class MappedModule(NamedTuple):
     """An ELF file as mapped: `base` turns addresses into ELF virtual addresses by subtraction.
 
     `path` is as the kernel wrote it, without a trailing " (deleted)", which `deleted` tells.
@@ -68,37 +68,40 @@ def modules_of(memory: CoreMemory, files: tuple[FileMapping, ...], vdso: int | N
 
 def find_modules(memory: CoreMemory, files: Sequence[FileMapping], vdso: int | None) -> list[MappedModule]:
     """All mapped ELF files in address order, with the vDSO when its address is known."""
-    found = [_module(memory, path, run) for path, run in _runs(files)]
+    found = [_read_module(memory, *run) for run in _runs(files)]
     modules = [module for module in found if module is not None]
     if vdso is not None:
         region = memory.region_at(vdso)
         if region is not None:
             modules.extend(filter(None, [_read_module(memory, VDSO, region.start, region.end)]))
-    return sorted(modules, key=lambda module: module.start)
+    return sorted(modules, key=_START)
 
 
-def _runs(files: Iterable[FileMapping]) -> Iterator[tuple[str, list[FileMapping]]]:
-    """Group neighbouring mappings of one file; a second load of a file begins at offset 0 again."""
-    for path, group in groupby(sorted(files, key=lambda mapping: mapping.start), key=lambda m: m.path):
-        run: list[FileMapping] = []
-        for mapping in group:
-            if mapping.offset == 0 and run:
-                yield path, run
-                run = []
-            run.append(mapping)
-        yield path, run
+_START = attrgetter("start")
 
 
-def _module(memory: CoreMemory, path: str, run: list[FileMapping]) -> MappedModule | None:
-    if run[0].offset != 0:
-        return None
-    return _read_module(memory, path, run[0].start, run[-1].end)
+def _runs(files: Iterable[FileMapping]) -> list[tuple[str, int, int]]:
+    """Neighbouring mappings of one file, from its beginning on: `(path, start, end)`.
+
+    A second load of a file begins at offset 0 again.
+    """
+    found: list[tuple[str, int, int]] = []
+    path, begun, end = None, 0, 0
+    for start, to, offset, name in sorted(files):
+        if offset == 0 or name != path:
+            if path is not None:
+                found.append((path, begun, end))
+            path, begun = name if offset == 0 else None, start
+        end = to
+    if path is not None:
+        found.append((path, begun, end))
+    return found
 
 
 def _read_module(memory: CoreMemory, path: str, start: int, end: int) -> MappedModule | None:
-    if memory.read(start, 4) != b"\x7fELF":
-        return None
     head = memory.read(start, _HEAD)
+    if not (head or memory.read(start, 4) or b"").startswith(_MAGIC):
+        return None
     own = _from_head(head) if head is not None else None
     if own is None:
         own = _own(lambda address, size: memory.read(start + address, size))

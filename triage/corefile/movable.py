@@ -20,7 +20,7 @@ from triage.corefile.protocol import Region
 
 _GAP = 2048  # one longer read with what nobody looked at in it is sooner done than two
 _STEP = 16  # what malloc() aligns to: nothing is moved by less
-_LARGEST = 1 << 18  # bytes: each word of them is looked at once
+_LARGEST = 1 << 16  # bytes: each word of them is looked at, once
 
 
 class Files(NamedTuple):

@@ -7,15 +7,14 @@ them; then by searching memory for what must be in them. What does not verify is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple
 
 from triage.corefile import CoreFile
 from triage.corefile.modules import MappedModule
-from triage.corefile.movable import Shift
 from triage.corefile.twins import Asked, Twins
+from triage.runtimes.php.extensions import Extension, KnownTexts, Registered, read_extensions
 from triage.runtimes.php.layout import Layout, known_versions, layout_for
 from triage.runtimes.php.measured import refine
 from triage.runtimes.php.reader import Reader
@@ -41,23 +40,6 @@ _MOST_SEARCHED = 64 * 1024 * 1024
 # The module list is read before the version is known: HashTable, Bucket and the first fields of
 # module_entry have been the same since 7.0.
 _ANY = "8.2.0"
-
-
-@dataclass(frozen=True, slots=True)
-class Extension:
-    """A loaded module as its module_entry tells. `entry` is its address, `within` one in the module's own file,
-    `api` the number of the interface it was built for.
-
-    Up to 7.4 PHP keeps copies of the entries on its heap; the names they lead to lie in the files all the same.
-    """
-
-    name: str
-    version: str | None
-    entry: int
-    zts: bool
-    debug: bool
-    within: int = 0
-    api: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +204,7 @@ class _Search:
             self._core,
             Asked((twins.kind(self._core.modules), "extensions", registry_at), kin),
             lambda core: self._extensions(core, bootstrap, registry_at),
-            move=_Registered.moved,
+            move=Registered.moved,
         )
         engine = next((e for e in extensions if e.name.lower() in ("core", "standard") and e.version), None)
         if engine is None or engine.version is None:
@@ -237,11 +219,11 @@ class _Search:
         found = self._php(engine.version, engine.zts, engine.debug, layout, extensions, threads, None)
         return replace(found, alike=alike)
 
-    def _extensions(self, core: CoreFile, layout: Layout, registry_at: int) -> _Registered:
+    def _extensions(self, core: CoreFile, layout: Layout, registry_at: int) -> Registered:
         reader = Reader(core.memory, layout)
-        texts = partial(self._finder.kept(KnownTexts).text, core, reader)
+        texts = partial(self._finder.kept(KnownTexts).of, core, reader)
         found = tuple(read_extensions(reader, registry_at, texts))
-        return _Registered(found, found)
+        return Registered(found, found)
 
     def _named_threads(self, layout: Layout) -> dict[int, dict[str, int]]:
         """Each thread's globals by the distances that a thread-safe build keeps in variables (7.4 and newer)."""
@@ -298,58 +280,3 @@ def _is_executor(reader: Reader, address: int | None) -> bool:
         for name in ("function_table", "class_table", "zend_constants")
     )
     return all(table is not None and reader.field(table, "array", "nNumOfElements") for table in tables)
-
-
-class _Registered(NamedTuple):
-    """The extensions of one process, and as they lay in the first process that had the same."""
-
-    extensions: tuple[Extension, ...]
-    alike: tuple[Extension, ...]
-
-    def moved(self, shift: Shift) -> _Registered:
-        return self._replace(
-            extensions=tuple(
-                replace(one, entry=shift.moved(one.entry), within=shift.moved(one.within)) for one in self.extensions
-            )
-        )
-
-
-class KnownTexts:
-    """Names and versions of extensions, constants of the files they lie in: by build and place there."""
-
-    def __init__(self) -> None:
-        self._texts: dict[tuple[str, int], str | None] = {}
-
-    def text(self, core: CoreFile, reader: Reader, address: int | None) -> str | None:
-        """The NUL-terminated text at `address`, kept where it lies in what a file brings and nobody may write to."""
-        module = core.module_at(address) if address else None
-        if address is None or module is None or module.build_id is None or core.memory.dumped(address, 1):
-            return reader.c_string(address)
-        key = module.build_id, address - module.base
-        if key not in self._texts:
-            self._texts[key] = reader.c_string(address)
-        return self._texts[key]
-
-
-def read_extensions(
-    reader: Reader, registry: int, text: Callable[[int | None], str | None] | None = None
-) -> list[Extension]:
-    """The module registry: every loaded extension, in the order it was loaded. `text` reads C strings."""
-    layout, text = reader.layout, text or reader.c_string
-    name_at, version_at = layout.offset("module_entry", "name"), layout.offset("module_entry", "version")
-    api_at, api_size = layout.place("module_entry", "zend_api")
-    zts_at, debug_at = layout.offset("module_entry", "zts"), layout.offset("module_entry", "zend_debug")
-    found = []
-    for entry in reader.payloads(registry):
-        raw = reader.memory.read(entry, layout.size("module_entry")) if entry % 8 == 0 else None
-        name = text(_word(raw, name_at)) if raw is not None else None
-        if raw is None or name is None:
-            continue
-        version = text(_word(raw, version_at))
-        within, api = _word(raw, name_at), int.from_bytes(raw[api_at : api_at + api_size], "little")
-        found.append(Extension(name, version, entry, bool(raw[zts_at]), bool(raw[debug_at]), within, api))
-    return found
-
-
-def _word(raw: bytes, at: int) -> int:
-    return int.from_bytes(raw[at : at + 8], "little")

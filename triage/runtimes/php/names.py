@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from triage.runtimes.php.globals import Extension
+from triage.runtimes.php.extensions import Extension
 from triage.runtimes.php.reader import Reader
 
 INTERNAL = 1
