@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from triage.corefile.protocol import Memory
 from triage.runtimes.php.heap.bins import BINS, CHUNK, PAGE, PAGES
@@ -14,8 +15,7 @@ _MOST_CHUNKS = 65_536
 _LARGE, _SMALL = 0x4000_0000, 0x8000_0000
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """A run of pages with blocks of one size class."""
 
     start: int
@@ -120,7 +120,7 @@ def _chunk(address: int, data: bytes, shape: Shape) -> Chunk:
             continue
         length = _length(entries, page)
         wanted = (1 << length) - 1 if length else 0
-        if length is None or (bitmap >> page) & wanted != wanted:
+        if length is None or rest & wanted != wanted:
             broken = f"page {page} is in use, but its entry {entries[page]:#x} in the page map describes no run"
             break
         if entries[page] & _SMALL:
