@@ -60,6 +60,7 @@ class Reader:
         self._text_at = layout.offset("string", "val")
         self._strings: dict[tuple[int, int], str | None] = {}
         self._names: dict[int, str | None] = {}
+        self._classes: dict[int, str | None] = {}
         self._tables: dict[int, list[Element]] = {}
 
     def number(self, address: int, size: int = 8) -> int | None:
@@ -120,6 +121,13 @@ class Reader:
         if address not in self._names:
             self._names[address] = self._read_name(address)
         return self._names[address]
+
+    def class_name(self, entry: int) -> str | None:
+        """The name of the class whose class_entry is at `entry`, `None` where there can be none."""
+        if entry not in self._classes:
+            name_at = self.sound_field(entry, "class_entry", "name")
+            self._classes[entry] = self.string(name_at)
+        return self._classes[entry]
 
     def _read_name(self, address: int) -> str | None:
         short = self._short(address)
