@@ -410,4 +410,4 @@ class PhpProcess:
 
     @cached_property
     def _shared(self) -> list[Region]:
-        return shared_regions(self._core)
+        return shared_regions(self._core, self._finder.kept(Twins))

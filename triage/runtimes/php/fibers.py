@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from triage.model import Fiber, Frame
 from triage.runtimes.php.frames import StackReader, Walk
 from triage.runtimes.php.reader import Reader
-from triage.runtimes.php.values import Values
 
 _STATES = {0: "init", 1: "running", 2: "suspended", 3: "dead"}
 _MOST_OBJECTS = 200_000
@@ -55,15 +54,9 @@ def fibers(reader: Reader, executor: int) -> tuple[FoundFiber, ...]:
     if not reader.layout.has("executor_globals", "active_fiber"):
         return ()
     found: list[FoundFiber] = []
-    classes: dict[int, bool] = {}
-    values = Values(reader)
     for address in objects(reader, executor):
         entry = reader.field(address, "object", "ce") if address % 8 == 0 else None
-        if entry is None:
-            continue
-        if entry not in classes:
-            classes[entry] = values.class_of(address) == "Fiber"
-        if classes[entry]:
+        if entry and reader.class_name(entry) == "Fiber":
             fiber = _fiber(reader, address)
             if fiber is not None and len(found) < _MOST_FIBERS:
                 found.append(fiber)

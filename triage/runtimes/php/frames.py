@@ -238,7 +238,7 @@ class StackReader:
         if alike is None:
             alike = self._alike[key] = self._shared(call, function, this, opline, told, ends=ends)
         bare = self._bare or not function.name or function.broken
-        arguments = () if bare else self._arguments.of(call.address, call.func, call.passed)
+        arguments = () if bare else self._arguments.of(call.address, function, call.passed)
         return ScriptFrame(kind=KIND, address=call.address, arguments=arguments, **alike)
 
     def _shared(
@@ -290,7 +290,7 @@ class StackReader:
                 class_name=function.class_name,
                 handler=reader.number(table.handlers + index * 8),
                 note="internal",
-                arguments=self._arguments.without_frame(caller.address, opline, target, operands),
+                arguments=self._arguments.without_frame(caller.address, opline, function, operands),
             )
 
     def _user(
@@ -298,18 +298,19 @@ class StackReader:
     ) -> dict[str, Any]:
         jitted = bool(self._jit) and self._has_jit_code(function)
         notes = self._notes(call, function, told, jitted=jitted, opline=opline)
+        line, number = self._reader.fields(opline, "op", "lineno", "opcode") if opline else (None, None)
         return {
             "role": Role.EVAL if function.type == EVAL else Role.USER if function.name else Role.MAIN,
             "function": function.name,
             "class_name": (function.class_name or this) if function.name else None,
             "file": function.file,
-            "line": self._reader.field(opline, "op", "lineno") if opline else None,
+            "line": line,
             # With `yield from` one native loop runs the innermost generator for all that wait for it.
             "ends_activation": ends,
             "jit": jitted,
             "note": ", ".join(notes) or None,
             "call": call_of(function, this) if function.name else None,
-            "opcode": self._opcode(opline),
+            "opcode": self._reader.layout.opcode_name(number) if number is not None else None,
         }
 
     def _notes(
@@ -333,10 +334,6 @@ class StackReader:
         reader = self._reader
         slot = reader.layout.constant("ZEND_CALL_FRAME_SLOT")
         return reader.text_value(reader.value(address + slot * reader.layout.size("zval")))
-
-    def _opcode(self, opline: int | None) -> str | None:
-        number = self._reader.field(opline, "op", "opcode") if opline else None
-        return self._reader.layout.opcode_name(number) if number is not None else None
 
     def _has_jit_code(self, function: Function) -> bool:
         """Whether the JIT compiled this function: one of its opcodes is handled by JIT code."""

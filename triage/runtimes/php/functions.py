@@ -19,8 +19,9 @@ class Function:
     """A zend_function. `opcodes` is the address range of a user function's code.
 
     `declared` is the line a user function begins at; `closure` tells a closure from a named one;
-    `slots` is how many variables and temporaries each call of a user function has, `doubt` what
-    of the record could not be read.
+    `slots` is how many variables and temporaries each call of a user function has, `parameters` how
+    many it declares and `names_at` where the table of their names is (of a user function: of all
+    variables), `doubt` what of the record could not be read.
     """
 
     type: int
@@ -32,6 +33,8 @@ class Function:
     declared: int | None = None
     closure: bool = False
     slots: int = 0
+    parameters: int = 0
+    names_at: int | None = None
     doubt: str | None = None
     broken: bool = False
 
@@ -69,7 +72,15 @@ class Functions:
         class_name = reader.name(reader.field(scope, "class_entry", "name")) if scope else None
         doubt = "its class is unreadable" if scope_at and class_name is None else None
         if kind == INTERNAL:
-            return Function(kind, name, class_name, handler=field("internal_function", "handler"), doubt=doubt)
+            return Function(
+                kind,
+                name,
+                class_name,
+                handler=field("internal_function", "handler"),
+                parameters=field("internal_function", "num_args") or 0,
+                names_at=field("internal_function", "arg_info"),
+                doubt=doubt,
+            )
         file = reader.name(field("op_array", "filename"))
         if not file:
             return None  # every function of a script has a file
@@ -82,6 +93,8 @@ class Functions:
             opcodes=(first, first + min(count, _MOST_OPCODES) * reader.layout.size("op")),
             declared=field("op_array", "line_start"),
             slots=(field("op_array", "last_var") or 0) + (field("op_array", "T") or 0),
+            parameters=field("op_array", "num_args") or 0,
+            names_at=field("op_array", "vars"),
             doubt=doubt,
             closure=bool(flags & reader.layout.constant("ZEND_ACC_CLOSURE")),
         )

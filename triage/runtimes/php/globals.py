@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 
 from triage.corefile import CoreFile
 from triage.corefile.modules import MappedModule
 from triage.corefile.twins import Asked, Twins
 from triage.runtimes.php.extensions import Extension, KnownTexts, Registered, read_extensions
 from triage.runtimes.php.layout import Layout, known_versions, layout_for
-from triage.runtimes.php.measured import refine
+from triage.runtimes.php.measured import KnownLayouts
 from triage.runtimes.php.reader import Reader
 from triage.runtimes.php.roots.follow import core_globals, registry
 from triage.runtimes.php.roots.relocations import relocated
@@ -75,12 +75,17 @@ class Php:
         return replace(self, addresses={**self.addresses, **self.threads[thread]})
 
 
+@lru_cache(maxsize=4096)  # the cores of one machine have the same files
+def _looks_like_php(path: str) -> bool:
+    return _LOOKS_LIKE_PHP.search(path) is not None
+
+
 def find_php(core: CoreFile, finder: Finder, *, without: frozenset[str] = frozenset()) -> Php | str | None:
     """PHP in this core; `None` when there is none; a sentence when there is but it cannot be read.
 
     `without` leaves out means of finding: `symbols`, `relocations`, `search`.
     """
-    candidates = [module for module in core.modules if _LOOKS_LIKE_PHP.search(module.path)]
+    candidates = [module for module in core.modules if _looks_like_php(module.path)]
     executable = core.executable
     if executable is not None and executable not in candidates:
         candidates.append(executable)
@@ -132,7 +137,7 @@ class _Search:
 
     def _may_be_php(self) -> bool:
         """Whether a search is worth its time: the name says PHP, or the program's own data does."""
-        if _LOOKS_LIKE_PHP.search(self._module.path):
+        if _looks_like_php(self._module.path):
             return True
         file = self._located.file
         return file is not None and b"PHP_VERSION\0" in file.contents[:_MOST_SEARCHED]
@@ -150,7 +155,7 @@ class _Search:
             return self._lacking()
         found = next(self._executors(), None)
         if found is None:
-            return self._lacking() if _LOOKS_LIKE_PHP.search(self._module.path) else None
+            return self._lacking() if _looks_like_php(self._module.path) else None
         reader = Reader(self._core.memory, found.layout)
         threads: dict[int, dict[str, int]] = {}
         if found.zts:
@@ -252,7 +257,7 @@ class _Search:
         threads: dict[int, dict[str, int]],
         sapi: str | None,
     ) -> Php:
-        layout, doubts = refine(layout, self._located)
+        layout, doubts = self._finder.kept(KnownLayouts).refined(layout, self._located)
         crashed = threads.get(self._core.notes.threads[0].id, {})
         for name, address in crashed.items():
             self._note(name, address, "thread record")

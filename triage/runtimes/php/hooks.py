@@ -49,11 +49,14 @@ class Hooks:
 
     def _hook(self, name: str, target: int) -> Hook | None:
         """A hook for code outside of PHP itself; code that PHP itself brings is no hook."""
+        own = self._php.module
+        if own.start <= target < own.end:
+            return None
         region = self._core.memory.region_at(target)
         if region is None or not region.flags & PF_X:
             return None
         module = self._core.module_at(target)
-        if module is None or module.path == self._php.module.path:
+        if module is None or module.path == own.path:
             return None
         file = self._finder.locate(module).file
         symbol = file.function_at(target - module.base) if file else None

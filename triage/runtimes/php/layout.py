@@ -8,13 +8,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from importlib import resources
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 _MINOR = re.compile(r"([1-9][0-9]?\.[0-9]{1,2})(?:\.|\Z)", re.ASCII)
 _MEASURED = "x86_64"
+
+
+class Together(NamedTuple):
+    """Several fields of one structure: where the first begins, what unpacks all, and what puts them in order."""
+
+    start: int
+    record: struct.Struct
+    chosen: Callable[[tuple[int, ...]], tuple[int, ...]]
+
+
+_FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
 class Layout:
@@ -34,6 +47,7 @@ class Layout:
         self._sizes = {struct: int(entry["size"]) for struct, entry in table["structs"].items()}
         self._constants: Mapping[str, int] = table["consts"]
         self._opcodes: Mapping[str, str] = table["opcodes"]
+        self._together: dict[tuple[str, tuple[str, ...]], Together | None] = {}
 
     @property
     def version_id(self) -> int:
@@ -51,6 +65,25 @@ class Layout:
     def has(self, struct: str, name: str) -> bool:
         """Whether this version has the field."""
         return (struct, name) in self.fields
+
+    def together(self, struct: str, names: tuple[str, ...]) -> Together | None:
+        """How to read two fields or more at once, of 1, 2, 4 or 8 bytes; `None` when this version lacks one."""
+        key = struct, names
+        if key not in self._together:
+            self._together[key] = self._joined(struct, names)
+        return self._together[key]
+
+    def _joined(self, name: str, names: tuple[str, ...]) -> Together | None:
+        if not all(self.has(name, field) for field in names):
+            return None
+        places = {field: self.fields[name, field] for field in names}
+        order = sorted(names, key=lambda field: places[field])
+        start = end = places[order[0]][0]
+        form = "<"
+        for offset, size in (places[field] for field in order):
+            form += f"{offset - end}x{_FORMATS[size]}"
+            end = offset + size
+        return Together(start, struct.Struct(form), itemgetter(*map(order.index, names)))
 
     def size(self, struct: str) -> int:
         """Size of a structure."""

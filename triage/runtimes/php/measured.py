@@ -32,6 +32,22 @@ _BUILD_ID = re.compile(r"[0-9a-f]{8,128}")
 Structs = dict[str, Any]
 
 
+class KnownLayouts:
+    """What `refine` made of builds, for the next core of the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Layout, tuple[Path, str]], tuple[Layout, tuple[str, ...]]] = {}
+
+    def refined(self, layout: Layout, located: Located) -> tuple[Layout, tuple[str, ...]]:
+        """The same as `refine`, each build once."""
+        source = _source(located)
+        if source is None:
+            return layout, ()
+        if (layout, source) not in self._known:
+            self._known[layout, source] = refine(layout, located)
+        return self._known[layout, source]
+
+
 def refine(layout: Layout, located: Located) -> tuple[Layout, tuple[str, ...]]:
     """The layout as the crashed binary's debug information has it, and a warning for each disagreement.
 

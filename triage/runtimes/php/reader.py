@@ -21,6 +21,9 @@ _SHORT = 40
 MAX_ELEMENTS = 1 << 20
 _FIRST = 4096
 _PACKED_ZVALS_SINCE = 80200
+_STRING = struct.Struct("<8x2Q")
+"""The hash and the length of a zend_string; its text follows. In every version."""
+_ZVAL, _BUCKET = struct.Struct("<QB7x"), struct.Struct("<QB15xQ")
 
 
 @lru_cache(maxsize=8192)
@@ -54,8 +57,10 @@ class Reader:
         self.memory = memory
         self.layout = layout
         self._places = layout.fields
+        self._text_at = layout.offset("string", "val")
         self._strings: dict[tuple[int, int], str | None] = {}
-        self._proven: set[int] = set()
+        self._names: dict[int, str | None] = {}
+        self._classes: dict[int, str | None] = {}
         self._tables: dict[int, list[Element]] = {}
 
     def number(self, address: int, size: int = 8) -> int | None:
@@ -68,6 +73,14 @@ class Reader:
         place = self._places.get((name, field))
         raw = self.memory.read(address + place[0], place[1]) if place is not None else None
         return int.from_bytes(raw, "little") if raw is not None else None
+
+    def fields(self, address: int, name: str, *fields: str) -> tuple[int | None, ...]:
+        """Several fields of one structure, with one read where they can all be read."""
+        together = self.layout.together(name, fields)
+        raw = self.memory.read(address + together.start, together.record.size) if together is not None else None
+        if together is None or raw is None:
+            return tuple(self.field(address, name, field) for field in fields)
+        return together.chosen(together.record.unpack(raw))
 
     def pointer(self, address: int, name: str, field: str) -> int | None:
         """A pointer field, `None` when NULL, misaligned or pointing to unmapped memory."""
@@ -96,38 +109,57 @@ class Reader:
         if not address:
             return None
         key = (address, limit)
-        if key not in self._strings:
-            self._strings[key] = self._read_string(address, limit)
-        return self._strings[key]
+        if key in self._strings:
+            return self._strings[key]
+        text = self._strings[key] = self._read_string(address, limit)
+        return text
 
     def name(self, address: int | None) -> str | None:
         """The text of a zend_string that is a name: where PHP keeps its hash, the text must have that hash."""
-        text = self.string(address)
-        if address is None or text is None:
+        if not address:
             return None
-        kept = self.number(address + 8)  # zend_string.h, in every version
-        if kept and address not in self._proven:
-            length = self.field(address, "string", "len") or 0
-            raw = self.memory.read(address + self.layout.offset("string", "val"), length)
-            if raw is None or _hash(raw) != kept:
-                return None
-            self._proven.add(address)
-        return text
+        if address not in self._names:
+            self._names[address] = self._read_name(address)
+        return self._names[address]
+
+    def class_name(self, entry: int) -> str | None:
+        """The name of the class whose class_entry is at `entry`, `None` where there can be none."""
+        if entry not in self._classes:
+            name_at = self.sound_field(entry, "class_entry", "name")
+            self._classes[entry] = self.string(name_at)
+        return self._classes[entry]
+
+    def _read_name(self, address: int) -> str | None:
+        short = self._short(address)
+        if short is None:
+            text = self.string(address)
+            kept, length = self.number(address + 8), self.field(address, "string", "len") or 0
+            raw = self.memory.read(address + self._text_at, length) if text is not None and kept else b""
+        else:
+            kept, raw = short
+            text = from_bytes(raw)
+        return text if not kept or (raw is not None and _hash(raw) == kept) else None
+
+    def _short(self, address: int) -> tuple[int, bytes] | None:
+        """`(hash, text)` of a string of a few bytes, as nearly all names are, with one read; `None` for others."""
+        at = self._text_at
+        head = self.memory.read(address, at + _SHORT) if address % 8 == 0 else None
+        if head is None:
+            return None
+        kept, length = _STRING.unpack_from(head)
+        return (kept, head[at : at + length]) if length < _SHORT and head[at + length] == 0 else None
 
     def _read_string(self, address: int, limit: int) -> str | None:
-        at = self.layout.offset("string", "val")
-        head = self.memory.read(address, at + _SHORT) if address % 8 == 0 else None
-        if head is not None:  # one read is enough for nearly all of PHP's names
-            length = int.from_bytes(head[at - 8 : at], "little")
-            if length < min(_SHORT, limit):
-                return from_bytes(head[at : at + length]) if head[at + length] == 0 else None
+        short = self._short(address)
+        if short is not None and len(short[1]) < limit:
+            return from_bytes(short[1])
         return self._read_long(address, limit)
 
     def _read_long(self, address: int, limit: int) -> str | None:
         length = self.field(address, "string", "len") if address % 8 == 0 else None
         if length is None or length > MAX_STRING:
             return None
-        at = address + self.layout.offset("string", "val")
+        at = address + self._text_at
         if self.memory.read(at + length, 1) != b"\0":
             return None
         raw = self.memory.read(at, min(length, limit))
@@ -145,8 +177,18 @@ class Reader:
         raw = self.memory.read(address, 16)
         if raw is None:
             return None
-        payload, kind = struct.unpack_from("<QB", raw)
+        payload, kind = _ZVAL.unpack(raw)
         return Value(kind, payload, address)
+
+    def values(self, address: int, count: int) -> list[Value | None]:
+        """So many zvals from `address` on, with one read where they can all be read."""
+        size = _ZVAL.size
+        raw = self.memory.read(address, count * size)
+        if raw is None:
+            return [self.value(address + at * size) for at in range(count)]
+        return [
+            Value(kind, payload, address + at * size) for at, (payload, kind) in enumerate(_ZVAL.iter_unpack(raw))
+        ]
 
     def text_value(self, value: Value | None) -> str | None:
         """The text of a zval that holds a string."""
@@ -170,12 +212,10 @@ class Reader:
 
     def _blocks(self, address: int) -> Iterator[tuple[bytes, int, int]]:
         """`(bytes, address, bytes an element)` of up to 4096 elements at a time."""
-        used = self.field(address, "array", "nNumUsed")
-        size = self.field(address, "array", "nTableSize")
-        data = self.field(address, "array", "arData")
+        data, flags, used, size = self.fields(address, "array", "arData", "u.flags", "nNumUsed", "nTableSize")
         if not used or not size or not data or used > size or used > MAX_ELEMENTS:
             return
-        step = self._step(address)
+        step = self._step(flags or 0)
         for start in range(0, used, 4096):
             count = min(4096, used - start)
             raw = self.memory.read(data + start * step, count * step)
@@ -183,20 +223,23 @@ class Reader:
                 return
             yield raw, data + start * step, step
 
-    def _step(self, address: int) -> int:
-        flags = self.field(address, "array", "u.flags") or 0
+    def _step(self, flags: int) -> int:
+        """Bytes an element of a HashTable with these flags."""
         packed = bool(flags & self.layout.constant("HASH_FLAG_PACKED"))
         if packed and self.layout.version_id >= _PACKED_ZVALS_SINCE:
             return self.layout.size("zval")
         return self.layout.size("bucket")
 
     def _slots(self, raw: bytes, address: int, step: int) -> Iterator[Element]:
-        for at in range(0, len(raw), step):
-            payload, kind = struct.unpack_from("<QB", raw, at)
-            if kind == 0:
-                continue
-            key = struct.unpack_from("<Q", raw, at + 24)[0] if step == 32 else 0
-            yield Element(self.string(key) if key else None, Value(kind, payload, address + at))
+        places = range(address, address + len(raw), step)
+        if step == _BUCKET.size:
+            for place, (payload, kind, key) in zip(places, _BUCKET.iter_unpack(raw), strict=True):
+                if kind:
+                    yield Element(self.string(key), Value(kind, payload, place))
+        else:
+            for place, (payload, kind) in zip(places, _ZVAL.iter_unpack(raw), strict=True):
+                if kind:
+                    yield Element(None, Value(kind, payload, place))
 
     def first(self, table: int) -> list[Element]:
         """The first 4096 elements of the HashTable at `table`, read once."""

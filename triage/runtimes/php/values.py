@@ -67,9 +67,8 @@ class Values:
 
     def class_of(self, instance: int) -> str | None:
         """The class of the object at `instance`."""
-        reader = self._reader
-        entry = reader.pointer(instance, "object", "ce") if instance % 8 == 0 else None
-        return reader.string(reader.field(entry, "class_entry", "name")) if entry else None
+        entry = self._reader.field(instance, "object", "ce") if instance % 8 == 0 else None
+        return self._reader.class_name(entry) if entry else None
 
     def preview(self, name: str | None, value: Value | None) -> str | None:
         """The value itself, short: numbers, switches and strings. `name` may say that it is secret."""

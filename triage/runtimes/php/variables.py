@@ -10,33 +10,36 @@ from triage.runtimes.php.globals import Php
 from triage.runtimes.php.reader import Reader
 from triage.runtimes.php.values import Values
 
-SERVER = 3
-_ARRAYS = {"_POST": 0, "_GET": 1, "_COOKIE": 2, "_SERVER": SERVER, "_FILES": 5}
+_ARRAYS = {"_POST": 0, "_GET": 1, "_COOKIE": 2, "_SERVER": 3, "_FILES": 5}
 """Places in PG(http_globals). $_ENV is left out: the environment is read elsewhere."""
 _MOST = 200
 
 
 def server_table(reader: Reader, php: Php) -> int | None:
     """The address of $_SERVER's table; it is there only once the script or PHP has asked for it."""
-    return _table(reader, php, SERVER)
+    return _tables(reader, php).get("_SERVER")
 
 
-def _table(reader: Reader, php: Php, place: int) -> int | None:
+def _tables(reader: Reader, php: Php) -> dict[str, int]:
+    """The addresses of the tables there are, by name."""
     at = php.address("core_globals")
     if at is None:
-        return None
-    value = reader.value(at + reader.layout.offset("core_globals", "http_globals") + place * 16)
-    if value is None or value.type != reader.layout.constant("IS_ARRAY") or not reader.sound(value.payload):
-        return None
-    return value.payload
+        return {}
+    values = reader.values(at + reader.layout.offset("core_globals", "http_globals"), max(_ARRAYS.values()) + 1)
+    array = reader.layout.constant("IS_ARRAY")
+    found = {name: values[place] for name, place in _ARRAYS.items()}
+    return {
+        name: value.payload
+        for name, value in found.items()
+        if value is not None and value.type == array and reader.sound(value.payload)
+    }
 
 
 def variables(reader: Reader, php: Php) -> dict[str, str]:
     """`{"_GET[id]": "string(2)"}` and so on; values only of variables known to hold no secret."""
     found: dict[str, str] = {}
-    for name, place in _ARRAYS.items():
-        table = _table(reader, php, place)
-        found.update(_described(reader, name, table) if table is not None else ())
+    for name, table in _tables(reader, php).items():
+        found.update(_described(reader, name, table))
     return found
 
 

@@ -36,20 +36,19 @@ class VmStack:
         self._lately = Page(0, 0, 0)
 
     def _walk(self, executor: int) -> list[Page]:
-        field = self._reader.field
-        start, top, end, current = (
-            field(executor, "executor_globals", name)
-            for name in ("vm_stack", "vm_stack_top", "vm_stack_end", "current_execute_data")
+        fields = self._reader.fields
+        start, top, end, current = fields(
+            executor, "executor_globals", "vm_stack", "vm_stack_top", "vm_stack_end", "current_execute_data"
         )
         pages: list[Page] = []
         while start and top and end and len(pages) < _MOST_PAGES:
             if start % 8 or not start < top <= end:
                 return []
             pages.append(Page(start, top, end))
-            start = field(start, "vm_stack", "prev")
+            start = self._reader.field(start, "vm_stack", "prev")
             if start is None:
                 return []
-            top, end = (field(start, "vm_stack", name) for name in ("top", "end")) if start else (None, None)
+            top, end = fields(start, "vm_stack", "top", "end") if start else (None, None)
         # The running call must lie below the top, or these fields are not to be trusted.
         if current and any(page.top <= current < page.end for page in pages):
             return []

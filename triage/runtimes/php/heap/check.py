@@ -38,11 +38,14 @@ def check_heap(reader: Reader, shape: Shape | str, busy: tuple[int, ...] = ()) -
     """
     if isinstance(shape, str):
         return HeapCheck(state="unknown", reason=shape), None
+    lacking = HeapCheck(state="unknown", reason="parts of the heap are not in the core"), None
     chunks = Chunks(reader.memory, shape)
     if chunks.missing or not chunks.by_address:
-        return HeapCheck(state="unknown", reason="parts of the heap are not in the core"), None
+        return lacking
     raw = reader.memory.read(shape.heap + shape.free_slots, 8 * len(BINS)) or bytes(8 * len(BINS))
     lists = FreeLists(chunks, shape, struct.unpack(f"<{len(BINS)}Q", raw))
+    if lists.missing:
+        return lacking
     walked = Walked(chunks, lists, Blocks(reader, chunks, lists.free))
     huge, trouble = _huge(reader, shape)
     blocks, in_use = _in_use(walked)

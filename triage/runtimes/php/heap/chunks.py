@@ -5,19 +5,18 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from triage.corefile.protocol import Memory
 from triage.runtimes.php.heap.bins import BINS, CHUNK, PAGE, PAGES
 from triage.runtimes.php.heap.shape import Shape
 
 _MOST_CHUNKS = 65_536
-_KEPT = 32
 _LARGE, _SMALL = 0x4000_0000, 0x8000_0000
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A run of pages with blocks of one size class; `first` is the page's number in its chunk."""
+class Run(NamedTuple):
+    """A run of pages with blocks of one size class."""
 
     start: int
     bin: int
@@ -25,23 +24,16 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One chunk. `runs` are small runs by the number of each of their pages, `large` counts pages in use.
-
-    `used` is the number of pages up to the last one in use.
-    """
+    """One chunk. `runs` are small runs by the number of each of their pages, `large` counts pages in use."""
 
     address: int
     runs: dict[int, Run]
     large: int
     broken: str | None
-    used: int
 
 
 class Chunks:
-    """All chunks of a heap by address. `trouble` says where the ring of chunks is broken.
-
-    `data` are the bytes of their used pages, of the first few chunks only.
-    """
+    """All chunks of a heap by address. `trouble` says where the ring of chunks is broken."""
 
     def __init__(self, memory: Memory, shape: Shape) -> None:
         self._memory = memory
@@ -49,19 +41,12 @@ class Chunks:
         self.trouble: tuple[int, str] | None = None
         self.missing = False
         self.by_address: dict[int, Chunk] = {}
-        self.data: dict[int, bytes] = {}
         for address in self._ring():
             head = memory.read(address, PAGE)
             if head is None or memory.read(address + CHUNK - 1, 1) is None:
                 self.missing = True
                 return
-            chunk = self.by_address[address] = _chunk(address, head, shape)
-            if len(self.by_address) <= _KEPT:
-                data = memory.read(address, chunk.used * PAGE)
-                if data is None:
-                    self.missing = True
-                    return
-                self.data[address] = data
+            self.by_address[address] = _chunk(address, head, shape)
 
     def _ring(self) -> Iterator[int]:
         address, before = self._shape.main, None
@@ -110,9 +95,6 @@ class Chunks:
         base, at = address & ~(CHUNK - 1), address % CHUNK
         if base not in self.by_address:
             return b""
-        data = self.data.get(base, b"")
-        if at + size <= len(data):
-            return data[at : at + size]
         return self._memory.read(address, min(size, CHUNK - at)) or b""
 
     def word(self, address: int) -> int:
@@ -138,16 +120,16 @@ def _chunk(address: int, data: bytes, shape: Shape) -> Chunk:
             continue
         length = _length(entries, page)
         wanted = (1 << length) - 1 if length else 0
-        if length is None or (bitmap >> page) & wanted != wanted:
+        if length is None or rest & wanted != wanted:
             broken = f"page {page} is in use, but its entry {entries[page]:#x} in the page map describes no run"
             break
         if entries[page] & _SMALL:
             run = Run(address + page * PAGE, entries[page] & 0x1F)
-            runs.update((page + step, run) for step in range(length))
+            runs.update(dict.fromkeys(range(page, page + length), run))
         else:
             large += length
         page += length
-    return Chunk(address, runs, large, broken, used=PAGES if broken else max(1, bitmap.bit_length()))
+    return Chunk(address, runs, large, broken)
 
 
 def _length(entries: tuple[int, ...], page: int) -> int | None:
@@ -161,6 +143,8 @@ def _length(entries: tuple[int, ...], page: int) -> int | None:
         return None
     number = entry & 0x1F
     pages = BINS[number].pages
+    if pages == 1:
+        return 1
     rest = entries[page + 1 : page + pages]
     sound = all(
         other & (_LARGE | _SMALL) == _LARGE | _SMALL and other & 0x1F == number and other >> 16 & 0x1FF == step

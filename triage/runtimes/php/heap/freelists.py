@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Container
 from dataclasses import dataclass
+from operator import attrgetter
 
-from triage.runtimes.php.heap.bins import BINS, CHUNK, PAGE
-from triage.runtimes.php.heap.chunks import Chunks, Run
+from triage.runtimes.php.heap.bins import BINS
+from triage.runtimes.php.heap.chunks import Chunks
 from triage.runtimes.php.heap.shape import Shape
 
 _MASK = (1 << 64) - 1
-_BASE = ~(CHUNK - 1)
+_KEPT = 8192
+_NOTHING = memoryview(b"").cast("Q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,102 +41,120 @@ def _alike(links: list[int], expected: range) -> int:
     return next((at for at, (link, other) in places if link != other), len(links) - 1)
 
 
+class FreeBlocks(Container[int]):
+    """The addresses of free blocks: single ones, and rows of blocks side by side, as in pages never used so far."""
+
+    def __init__(self, single: set[int], rows: list[range]) -> None:
+        self._single = single
+        self._rows = sorted(rows, key=attrgetter("start"))
+        self._starts = [row.start for row in self._rows]
+
+    def __contains__(self, address: object) -> bool:
+        if not isinstance(address, int) or address in self._single:
+            return isinstance(address, int)
+        at = bisect_right(self._starts, address) - 1
+        return at >= 0 and address in self._rows[at]
+
+
 class FreeLists:
-    """All free blocks, found by walking the lists. `free` holds their addresses."""
+    """All free blocks, found by walking the lists: `free`. `missing` tells that a part of them is not in the core."""
 
     def __init__(self, chunks: Chunks, shape: Shape, heads: tuple[int, ...]) -> None:
         self._chunks = chunks
         self._key = shape.key
+        self._most = chunks.most
         self._views: dict[int, memoryview[int]] = {}
-        self.counts = [0] * len(BINS)
+        self.missing = False
         self.bad: list[BadLink] = []
-        lists = [self._blocks(number, head) for number, head in enumerate(heads)]
-        whole = [blocks for blocks in lists if blocks is not None]
-        self.free = set[int]().union(*whole)
-        # No list is broken and no block comes twice: that is so in nearly every heap, and is quickly seen.
-        if len(whole) == len(lists) and len(self.free) == sum(map(len, whole)):
-            self.counts = [len(blocks) for blocks in whole]
+        single, rows = set[int](), list[range]()
+        counts = [self._blocks(number, head, single, rows) for number, head in enumerate(heads)]
+        whole = [count for count in counts if count is not None]
+        if len(whole) == len(heads) or self.missing:  # nearly every heap has no broken list
+            self.counts = whole
+            self.free: Container[int] = FreeBlocks(single, rows)
             return
-        self.free = set()
-        for number, head in enumerate(heads):
-            found = self._walk(number, head)
-            if found is not None:
-                self.bad.append(found)
+        found = [self._walk(number, head) for number, head in enumerate(heads)]
+        self.counts = [len(blocks) for blocks in found]
+        self.free = set[int]().union(*found)
 
-    def _blocks(self, number: int, head: int) -> list[int] | None:
-        """The blocks of one list, `None` where a link cannot be right: thousands, so nothing is called for each."""
-        size, span = BINS[number].size, BINS[number].size * BINS[number].blocks
-        before = self._key is None
-        address, low, high, here = head, 0, 0, 0
-        view: memoryview[int] | None = None
-        found: list[int] = []
-        most = self._chunks.most
+    def _blocks(self, number: int, head: int, single: set[int], rows: list[range]) -> int | None:
+        """Add the blocks of one list to both; their number, `None` where a link cannot be right.
+
+        There are thousands, so nothing is called for each. A list that ends has no block twice.
+        """
+        size, before, most = BINS[number].size, self._key is None, self._most
+        count = 0
+        address, low, high, view = head, 0, 0, _NOTHING
         while address:
             if not low <= address < high:  # in another run of pages than the one before it
-                run, here, view = self._at(address)
-                if run is None or run.bin != number or view is None:
-                    return None
-                low, high = run.start, run.start + span
-            if (address - low) % size or len(found) > most or view is None:
+                low, high, view = self._run_at(address, number)
+            if address >= high or (address - low) % size or count > most:
                 return None
-            link = view[(address - here) >> 3]
+            link = view[(address - low) >> 3]
             if link == address + size and link < high and before:
                 # Much of a run was never used: free block after block, which is seen at one glance.
-                links = view[(address - here) >> 3 : (high - here) >> 3 : size >> 3].tolist()
+                links = view[(address - low) >> 3 :: size >> 3].tolist()
                 ahead = _alike(links, range(link, high, size))
-                found += range(address, address + ahead * size, size)
+                rows.append(range(address, address + ahead * size, size))
+                count += ahead
                 address, link = address + ahead * size, links[ahead]
-            found.append(address)
-            if not before and self._contradicts(address, link, number) is not None:
+            single.add(address)
+            count += 1
+            if not before and self._contradicts(address, link, number, view[(address - low + size - 8) >> 3]):
                 return None
             address = link
-        return found
+        return count
 
-    def _walk(self, number: int, head: int) -> BadLink | None:
+    def _walk(self, number: int, head: int) -> set[int]:
+        """The blocks of one list up to the first link that cannot be right, which is noted."""
         mine: set[int] = set()
         found = self._follow(number, head, mine)
-        self.free.update(mine)
-        self.counts[number] = len(mine)
-        return found
+        if found is not None:
+            self.bad.append(found)
+        return mine
 
     def _follow(self, number: int, head: int, mine: set[int]) -> BadLink | None:
         """Go along one list up to the first link that cannot be right; its blocks are added to `mine`."""
-        size, span = BINS[number].size, BINS[number].size * BINS[number].blocks
-        before = self._key is None
-        address, holder, via, low, high = head, None, None, 0, 0
-        here, view = 0, None
+        size, before = BINS[number].size, self._key is None
+        address, holder, via = head, None, None
+        low, high, view = 0, 0, _NOTHING
         while address:
-            if not low <= address < high:  # in another run of pages than the one before it
-                run, here, view = self._at(address)
-                low = run.start if run is not None and run.bin == number else address + 1
-                high = low + span
+            if not low <= address < high:
+                low, high, view = self._run_at(address, number)
             again = address in mine
-            if again or address < low or address >= high or (address - low) % size:
+            if again or address >= high or (address - low) % size:
                 return BadLink(number, holder, address, self.shadow(holder, number), again, via)
             mine.add(address)
-            link = view[(address - here) >> 3] if view is not None else self._chunks.word(address)
-            broken = None if before else self._contradicts(address, link, number)
+            link = view[(address - low) >> 3]
+            coded = view[(address - low + size - 8) >> 3]
+            broken = None if before else self._contradicts(address, link, number, coded)
             if broken is not None:
                 return broken
             address, holder, via = link, address, holder
         return None
 
-    def _at(self, address: int) -> tuple[Run | None, int, memoryview[int] | None]:
-        """The small run that holds an address, where its chunk begins, and the chunk's words if they were kept."""
-        base = address & _BASE
-        chunk = self._chunks.by_address.get(base)
-        if chunk is None:
-            return None, base, None
-        if base not in self._views and base in self._chunks.data:
-            self._views[base] = memoryview(self._chunks.data[base]).cast("Q")
-        return chunk.runs.get((address - base) // PAGE), base, self._views.get(base)
+    def _run_at(self, address: int, number: int) -> tuple[int, int, memoryview[int]]:
+        """Where the run of that class begins and ends which holds an address, and its words; all empty for none."""
+        run = self._chunks.run(address)
+        if run is None or run.bin != number:
+            return 0, 0, _NOTHING
+        span = BINS[number].size * BINS[number].blocks
+        if run.start not in self._views:
+            raw = self._chunks.read(run.start, span)
+            if len(raw) != span:
+                self.missing = True
+                return 0, 0, _NOTHING
+            if len(self._views) == _KEPT:
+                self._views.clear()
+            self._views[run.start] = memoryview(raw).cast("Q")
+        return run.start, run.start + span, self._views[run.start]
 
-    def _contradicts(self, address: int, link: int, number: int) -> BadLink | None:
-        """The link of a block against its copy."""
-        expected = self.shadow(address, number)
+    def _contradicts(self, address: int, link: int, number: int, coded: int) -> BadLink | None:
+        """The link of a block against its copy, which is `coded`."""
+        expected = self._decoded(coded)
         # The last link of a list has no shadow of its own; zero over a link that had one is damage.
         wiped = link == 0 and expected and self.fits(expected, number)
-        if expected is not None and ((link and link != expected) or wiped):
+        if (link and link != expected) or wiped:
             return BadLink(number, address, link, expected if self._plausible(expected, number) else None)
         return None
 
@@ -148,5 +170,7 @@ class FreeLists:
         """The copy of a free block's link at its end (PHP 8.4 and newer), decoded."""
         if slot is None or self._key is None:
             return None
-        coded = self._chunks.word(slot + BINS[number].size - 8) ^ self._key
-        return int.from_bytes((coded & _MASK).to_bytes(8, "little"), "big")
+        return self._decoded(self._chunks.word(slot + BINS[number].size - 8))
+
+    def _decoded(self, coded: int) -> int:
+        return int.from_bytes(((coded ^ (self._key or 0)) & _MASK).to_bytes(8, "little"), "big")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from triage.runtimes.php.heap.bins import BINS
@@ -30,7 +31,7 @@ class Block:
 class Blocks:
     """Describes blocks: their kind and sizes, never what is in them."""
 
-    def __init__(self, reader: Reader, chunks: Chunks, free: set[int]) -> None:
+    def __init__(self, reader: Reader, chunks: Chunks, free: Container[int]) -> None:
         self._reader = reader
         self._chunks = chunks
         self._free = free

@@ -9,7 +9,6 @@ from triage.runtimes.php.fibers import objects
 from triage.runtimes.php.heap.bins import BINS
 from triage.runtimes.php.heap.check import Walked
 from triage.runtimes.php.reader import Reader
-from triage.runtimes.php.values import Values
 
 _MOST_FAULTS = 5
 _MOST_COUNT = 1 << 30
@@ -19,10 +18,9 @@ def check_objects(
     reader: Reader, executor: int, walked: Walked, in_module: Callable[[int], bool]
 ) -> tuple[HeapFault, ...]:
     """Objects that are in use and broken, at most five. `in_module` tells addresses in loaded files."""
-    values = Values(reader)
     found: list[HeapFault] = []
     for address in objects(reader, executor):
-        fault = _examine(reader, address, walked, values, in_module)
+        fault = _examine(reader, address, walked, in_module)
         if fault is not None:
             found.append(fault)
             if len(found) == _MOST_FAULTS:
@@ -30,9 +28,7 @@ def check_objects(
     return tuple(found)
 
 
-def _examine(
-    reader: Reader, address: int, walked: Walked, values: Values, in_module: Callable[[int], bool]
-) -> HeapFault | None:
+def _examine(reader: Reader, address: int, walked: Walked, in_module: Callable[[int], bool]) -> HeapFault | None:
     slot = walked.chunks.slot(address)
     size = BINS[slot[1]].size if slot else None
     if slot is not None and slot[0] in walked.lists.free:
@@ -44,7 +40,7 @@ def _examine(
             bin=size,
             evidence=("the list of objects has it in use, but its block is in the list of free blocks",),
         )
-    reasons = tuple(_wrong(reader, address, values, in_module))
+    reasons = tuple(_wrong(reader, address, in_module))
     if not reasons:
         return None
     return HeapFault(
@@ -52,19 +48,18 @@ def _examine(
     )
 
 
-def _wrong(reader: Reader, address: int, values: Values, in_module: Callable[[int], bool]) -> Iterator[str]:
+def _wrong(reader: Reader, address: int, in_module: Callable[[int], bool]) -> Iterator[str]:
     """What no live object can have."""
-    count = reader.field(address, "object", "gc.refcount")
-    kind = reader.number(address + 4, 1)
-    handlers = reader.field(address, "object", "handlers")
-    if count is None or kind is None or handlers is None:
+    head, entry, handlers = reader.fields(address, "object", "gc", "ce", "handlers")
+    if head is None or handlers is None:
         yield "the list of objects leads to memory that is not there"
         return
+    count, kind = head & 0xFFFF_FFFF, head >> 32
     if kind & 0xF != reader.layout.constant("IS_OBJECT"):
         yield f"its type is {kind & 0xF}, not that of an object"
     if count >= _MOST_COUNT:  # zero is no fault: the garbage collector counts down while it works
         yield f"its refcount is {count:#x}"
-    if values.class_of(address) is None:
+    if not entry or address % 8 or reader.class_name(entry) is None:
         yield "its class pointer leads to no class"
     release = reader.field(handlers, "object_handlers", "free_obj")
     if release is None or not in_module(release):
