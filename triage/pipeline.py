@@ -211,7 +211,9 @@ class _Examination:
         said = core.arguments or self._source.origin.arguments
         arguments: tuple[str, ...] = self._stage("arguments", lambda: redact.command_line(said), ())
         executable, process = core.executable, core.notes.process
-        origin = replace(self._source.origin, arguments=())
+        origin = self._source.origin
+        if origin.arguments:
+            origin = replace(origin, arguments=())
         crash = Crash(
             id=core.id,
             core=str(self._path),
