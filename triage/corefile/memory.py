@@ -90,7 +90,8 @@ class CoreMemory:
         # Reads come in runs from one place: most are answered by the segment that answered the last one.
         start, end, shift = self._recent
         if start <= address and address + size <= end and 0 < size <= MAX_READ:
-            found = self._data[address - shift : address - shift + size]
+            at = address - shift
+            found = self._data[at : at + size]
             if len(found) == size:
                 return found
         if size <= 0:
@@ -103,9 +104,10 @@ class CoreMemory:
             end = start + min(file_size, memory_size)
             if address + size <= end:
                 self._recent = start, end, start - offset
+                at = address - start + offset
                 if size >= _LARGE:
-                    self._expect(address - start + offset, size)
-                found = self._data[address - start + offset : address - start + offset + size]
+                    self._expect(at, size)
+                found = self._data[at : at + size]
                 if len(found) == size:
                     return found
         first = self._piece(address, size)
@@ -124,11 +126,14 @@ class CoreMemory:
         """Whether exactly these bytes are at these addresses: `read` for each, in one go."""
         data, start, end, shift = self._data, 0, 0, 0
         for address, raw in pieces:
-            if not start <= address or address + len(raw) > end:
-                if self.read(address, len(raw)) != raw:
+            size = len(raw)
+            if not start <= address or address + size > end:
+                if self.read(address, size) != raw:
                     return False
                 start, end, shift = self._recent
-            elif data[address - shift : address - shift + len(raw)] != raw:
+                continue
+            at = address - shift
+            if data[at : at + size] != raw:
                 return False
         return True
 
