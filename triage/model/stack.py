@@ -167,6 +167,27 @@ class Frame:
     start: int | None = None
     traits: tuple[str, ...] = ()
 
+    def told(self, start: int | None, traits: tuple[str, ...]) -> Frame:
+        """The same with what tells its function (`replace` takes three times as long)."""
+        return Frame(
+            kind=self.kind,
+            function=self.function,
+            class_name=self.class_name,
+            module=self.module,
+            offset=self.offset,
+            file=self.file,
+            line=self.line,
+            address=self.address,
+            inlined=self.inlined,
+            note=self.note,
+            call=self.call,
+            opcode=self.opcode,
+            arguments=self.arguments,
+            trust=self.trust,
+            start=start,
+            traits=traits,
+        )
+
 
 @record
 class Thread:

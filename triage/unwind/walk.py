@@ -248,12 +248,10 @@ class _Stack:
         cfa = self._cfa(step)
         if cfa <= sp and not step.signal:
             raise _End("a caller's frame that does not lie above its callee's")
-        found: dict[int, int | None] = {}
-        for register, distance in step.saved:
-            found[register] = words.word(cfa + distance)
+        found = {register: words.word(cfa + distance) for register, distance in step.saved}
         for register, expression in step.computed:
             found[register] = words.word(self._evaluated(expression, cfa))
-        if any(value is None for value in found.values()):
+        if None in found.values():
             raise _End("a part of the stack that is not in the core")
         for register in step.lost:
             registers[register] = None
