@@ -138,8 +138,7 @@ def extent(data: Buffer, header: Header) -> tuple[int, int]:
     return count, end
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """One ELF note: the owner's name, its type, and its bytes."""
 
     owner: bytes
