@@ -66,6 +66,7 @@ class _Weaver:
         self._script = script
         self._names = names
         self._index = {frame.address: at for at, frame in enumerate(script)}
+        self._generated = {f.pc for low, high in names.code for f in native.frames if low <= f.pc < high}
         self._next = 0
         self._last_register: int | None = None
         self._cut = False
@@ -90,9 +91,9 @@ class _Weaver:
         was found by the interpreter's own rules, which say so in `trust`.
         """
         frames = self._thread.frames
-        for at, frame in enumerate(frames):
+        for at, frame in enumerate(frames if self._generated else ()):
             follower = frames[at + 1] if at + 1 < len(frames) else None
-            if self._in_code(frame.pc) and (follower is None or follower.trust != "frame-pointer"):
+            if frame.pc in self._generated and (follower is None or follower.trust != "frame-pointer"):
                 self._cut = True
                 self.warnings.append(
                     "the native stack was followed as far as code made by the JIT, which has no unwind "
@@ -101,21 +102,23 @@ class _Weaver:
                 return frames[: at + 1]
         return frames
 
-    def _in_code(self, address: int) -> bool:
-        return any(start <= address < end for start, end in self._names.code)
+    def _known(self, frame: NativeFrame) -> str | None:
+        """The interpreter's own name for a function that has no other."""
+        if frame.function is not None or frame.function_start is None:
+            return None
+        return self._names.functions.get(frame.function_start)
 
-    def _is_loop(self, frame: NativeFrame) -> bool:
-        name = frame.function
-        if name is None and frame.function_start is not None:
-            name = self._names.functions.get(frame.function_start)
-        return (not frame.inlined and name in self._names.loops) or self._in_code(frame.pc)
+    def _is_loop(self, frame: NativeFrame, known: str | None) -> bool:
+        name = frame.function if frame.function is not None else known
+        return (not frame.inlined and name in self._names.loops) or frame.pc in self._generated
 
     def _place(self, frame: NativeFrame) -> None:
-        if self._is_loop(frame):
+        known = self._known(frame)
+        if self._is_loop(frame, known):
             head = self._activation(frame)
-            self._emit_native(frame, head if self._in_code(frame.pc) else None)
+            self._emit_native(frame, known, head if frame.pc in self._generated else None)
         else:
-            self._emit_native(frame)
+            self._emit_native(frame, known)
             self._internal_of(frame)
 
     def _internal_of(self, frame: NativeFrame) -> None:
@@ -183,7 +186,7 @@ class _Weaver:
         """The script frame that the first native frame beyond the gap belongs to."""
         unknown = 0  # loop frames before the one whose register tells
         for frame in self._thread.frames[self._thread.gap_at :]:
-            if not self._is_loop(frame):
+            if not self._is_loop(frame, self._known(frame)):
                 continue
             at = self._index.get(frame.vm_register) if frame.vm_register is not None else None
             if at is None:
@@ -203,7 +206,7 @@ class _Weaver:
 
     def _from_the_end(self) -> int | None:
         """The same by counting from the outer end, where the two stacks begin together."""
-        loops = sum(self._is_loop(frame) for frame in self._thread.frames[self._thread.gap_at :])
+        loops = sum(self._is_loop(frame, self._known(frame)) for frame in self._thread.frames[self._thread.gap_at :])
         if self._thread.stop is not None or not loops:
             return None
         at = len(self._script)
@@ -230,8 +233,8 @@ class _Weaver:
         self._out.extend(frame.shown() for frame in self._script[self._next : end])
         self._next = max(self._next, end)
 
-    def _emit_native(self, frame: NativeFrame, runs: ScriptFrame | None = None) -> None:
-        name, note = self._name(frame)
+    def _emit_native(self, frame: NativeFrame, known: str | None, runs: ScriptFrame | None = None) -> None:
+        name, note = self._name(frame, known)
         if runs is not None:
             # An anonymous class's name goes on with its place, after a NUL.
             owner = runs.class_name.split("\0", 1)[0] + "::" if runs.class_name else ""
@@ -251,18 +254,17 @@ class _Weaver:
             )
         )
 
-    def _name(self, frame: NativeFrame) -> tuple[str | None, str | None]:
+    def _name(self, frame: NativeFrame, known: str | None) -> tuple[str | None, str | None]:
         """`(name, note)`: the symbol, else the interpreter's own name, else the function's start."""
         if frame.signal_handler:
             return frame.function, "signal handler"
         if frame.function is not None:
             return frame.function, None
-        if self._in_code(frame.pc):
+        if frame.pc in self._generated:
             return None, "jit"
         start = frame.function_start
         if start is None:
             return None, None if frame.module else "not in any module"
-        known = self._names.functions.get(start)
         if known is not None:
             return known, "named by the interpreter's function table"
         base = frame.pc - (frame.offset or 0)

@@ -211,7 +211,9 @@ class _Examination:
         said = core.arguments or self._source.origin.arguments
         arguments: tuple[str, ...] = self._stage("arguments", lambda: redact.command_line(said), ())
         executable, process = core.executable, core.notes.process
-        origin = replace(self._source.origin, arguments=())
+        origin = self._source.origin
+        if origin.arguments:
+            origin = replace(origin, arguments=())
         crash = Crash(
             id=core.id,
             core=str(self._path),
@@ -246,8 +248,7 @@ class _Examination:
     def _stage(self, name: str, work: Callable[[], T], otherwise: T) -> T:
         """Run one stage. The broad net that keeps a defect in one stage from losing the crash."""
         try:
-            with self._watch.lap(name):
-                return work()
+            return self._watch.lap(name, work)
         except Exception as error:  # noqa: BLE001 — see above; it is loud: a warning and the traceback
             self._warn(f"the stage {name!r} failed: {type(error).__name__}: {error}. This is a defect in triage.")
             traceback.print_exc(file=sys.stderr)

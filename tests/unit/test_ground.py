@@ -143,15 +143,17 @@ def test_iso_is_utc_with_whole_seconds() -> None:
     assert clock.iso(clock.from_epoch(0)) == "1970-01-01T00:00:00Z"
 
 
+def _broken() -> None:
+    raise ValueError("broken stage")
+
+
 def test_stopwatch_adds_up_laps_and_survives_errors() -> None:
     ticks = iter([0.0, 1.5, 10.0, 10.25, 20.0, 21.0])
     watch = clock.Stopwatch(read=lambda: next(ticks))
-    with watch.lap("notes"):
-        pass
-    with watch.lap("gdb"):
-        pass
-    with pytest.raises(ValueError, match="broken stage"), watch.lap("notes"):
-        raise ValueError("broken stage")
+    assert watch.lap("notes", lambda: "read") == "read"
+    assert watch.lap("gdb", lambda: "asked") == "asked"
+    with pytest.raises(ValueError, match="broken stage"):
+        watch.lap("notes", _broken)
     assert watch.laps == {"notes": 2.5, "gdb": 0.25}
 
 

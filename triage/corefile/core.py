@@ -85,16 +85,17 @@ def read_core(path: Path, data: Buffer) -> CoreFile:
         kind = elf.TYPES.get(header.type, f"an ELF file of type {header.type}")
         raise InputError("not-a-core", f"not a core dump but {kind}")
     segments = list(elf.read_segments(data, header))
+    _, expected = elf.extent(data, header)
     read = _notes(data, segments, header.machine)
     if not read.threads:
-        raise _unusable(data, segments)
+        raise _unusable(len(data), expected, segments)
     loads = [segment for segment in segments if segment.type == elf.PT_LOAD]
     memory = CoreMemory(data, loads, read.files)
     modules = modules_of(memory, read.files, read.auxv.get(AT_SYSINFO_EHDR))
     return CoreFile(
         path=path,
         size=len(data),
-        expected_size=elf.end_of(segments),
+        expected_size=expected,
         machine=header.machine,
         notes=read,
         memory=memory,
@@ -112,12 +113,11 @@ def _notes(data: Buffer, segments: list[Segment], machine: str | None) -> notes.
     return notes.decode(found, machine)
 
 
-def _unusable(data: Buffer, segments: list[Segment]) -> InputError:
-    expected = elf.end_of(segments)
-    if not segments or len(data) < expected:
+def _unusable(size: int, expected: int, segments: list[Segment]) -> InputError:
+    if not segments or size < expected:
         return InputError(
             "truncated",
-            f"cut off before the thread states: {len(data)} bytes are there, "
+            f"cut off before the thread states: {size} bytes are there, "
             + (f"{expected} were announced" if segments else "not even the segment table is whole"),
             help="Look for a full disk or a size limit (ulimit -c, ProcessSizeMax) at the time of the crash.",
         )

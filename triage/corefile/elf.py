@@ -7,11 +7,10 @@ and is mapped, so they are unpacked straight from the map (gABI, "ELF Header", "
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import starmap
-from operator import add, itemgetter
+from operator import add
 from typing import Any, NamedTuple, Protocol, cast
 
 from triage.errors import InputError
@@ -27,6 +26,7 @@ HEADER_SIZE = _HEADER.size
 _SEGMENT = struct.Struct("<IIQQ8xQQQ")  # without the physical address
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _AT_ONCE = 1024 * _SEGMENT.size
+_OFFSET, _FILE_SIZE, _WORDS = 1, 4, _SEGMENT.size // 8  # of eight bytes each, in a program header
 
 
 class Buffer(Protocol):
@@ -99,6 +99,12 @@ def _extended_count(data: Buffer, sections_at: int) -> int:
 
 def read_segments(data: Buffer, header: Header) -> Iterator[Segment]:
     """Yield the program headers that lie within the data; a cut-off table just ends early."""
+    for raw in _tables(data, header):
+        yield from map(_as_segment, _SEGMENT.iter_unpack(raw))
+
+
+def _tables(data: Buffer, header: Header) -> Iterator[bytes]:
+    """The same as they lie in the file, a thousand at a time."""
     if header.segment_size != _SEGMENT.size:
         return
     end = header.segments_at + header.segment_count * _SEGMENT.size
@@ -106,7 +112,7 @@ def read_segments(data: Buffer, header: Header) -> Iterator[Segment]:
         raw = data[start : min(start + _AT_ONCE, end)]
         whole = len(raw) // _SEGMENT.size * _SEGMENT.size
         hole = _hole(raw, whole)
-        yield from map(_as_segment, _SEGMENT.iter_unpack(raw[: whole if hole is None else hole]))
+        yield raw[: whole if hole is None else hole]
         if hole is not None:
             return
         if len(raw) < min(_AT_ONCE, end - start):
@@ -124,20 +130,15 @@ def _hole(raw: bytes, size: int) -> int | None:
 
 def extent(data: Buffer, header: Header) -> tuple[int, int]:
     """`(number of segments that are there, where the last of them ends in the file)`."""
-    segments = list(read_segments(data, header))
-    return len(segments), end_of(segments)
+    count = end = 0
+    for raw in _tables(data, header):
+        words = memoryview(raw).cast("Q")
+        ends = map(add, words[_OFFSET::_WORDS].tolist(), words[_FILE_SIZE::_WORDS].tolist())
+        count, end = count + len(raw) // _SEGMENT.size, max(end, max(ends, default=0))
+    return count, end
 
 
-def end_of(segments: Iterable[Segment]) -> int:
-    """Where the last of these segments ends in the file."""
-    return max(starmap(add, map(_EXTENT, segments)), default=0)
-
-
-_EXTENT = itemgetter(Segment._fields.index("offset"), Segment._fields.index("file_size"))
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """One ELF note: the owner's name, its type, and its bytes."""
 
     owner: bytes

@@ -24,6 +24,8 @@ _KINDS = (
 
 def describe_kind(mode: int) -> tuple[str, str] | None:
     """`(code, words)` for anything that is not a regular file, else `None`."""
+    if stat.S_ISREG(mode):
+        return None
     for test, code, words in _KINDS:
         if test(mode):
             return code, words

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from mmap import ALLOCATIONGRANULARITY, MADV_WILLNEED, mmap
-from operator import attrgetter
+from operator import itemgetter
 from typing import TypeVar
 
 from triage.corefile.elf import PF_R, PF_W, PT_LOAD, Buffer, Segment
@@ -19,7 +19,9 @@ Backing = Callable[[FileMapping], Buffer | None]
 T = TypeVar("T")
 MAX_READ = 64 * 1024 * 1024
 _LARGE = 64 * 1024
-_ADDRESS, _START = attrgetter("address"), attrgetter("start")
+_ADDRESS = itemgetter(Segment._fields.index("address"))
+_MEMORY_SIZE = itemgetter(Segment._fields.index("memory_size"))
+_START = itemgetter(FileMapping._fields.index("start"))
 
 
 def _left_out(loads: Sequence[Segment], files: Sequence[FileMapping]) -> Iterator[Segment]:
@@ -28,20 +30,16 @@ def _left_out(loads: Sequence[Segment], files: Sequence[FileMapping]) -> Iterato
     The kernel announces every mapping; GDB's generate-core-file (gcore) leaves out those that hold
     nothing but the file's own bytes, and names them in NT_FILE only.
     """
-    starts = [load.address for load in loads]
+    starts = list(map(_ADDRESS, loads))
     own = set(starts)
+    if own.issuperset(map(_START, files)):
+        return
     for mapping in [mapping for mapping in files if mapping.start not in own]:
         before = bisect_right(starts, mapping.start) - 1
         inside = before >= 0 and mapping.start < loads[before].address + loads[before].memory_size
         follows = before + 1 < len(loads) and loads[before + 1].address < mapping.end
         if mapping.start < mapping.end and not inside and not follows:
             yield Segment(PT_LOAD, PF_R, 0, mapping.start, 0, mapping.end - mapping.start, 0)
-
-
-def _ordered(loads: list[Segment]) -> list[Segment]:
-    """By address, as the kernel writes them."""
-    starts = [load.address for load in loads]
-    return loads if starts == sorted(starts) else sorted(loads, key=_ADDRESS)
 
 
 class Words:
@@ -72,12 +70,13 @@ class CoreMemory:
         backing: Backing | None = None,
     ) -> None:
         self._data = data
-        dumped = _ordered([load for load in loads if load.memory_size])
-        more = list(_left_out(dumped, files))
-        self._loads = _ordered([*dumped, *more]) if more else dumped
-        self._starts = [load.address for load in self._loads]
+        self._loads = sorted(filter(_MEMORY_SIZE, loads), key=_ADDRESS)
+        more = list(_left_out(self._loads, files))
+        if more:
+            self._loads = sorted([*self._loads, *more], key=_ADDRESS)
+        self._starts = list(map(_ADDRESS, self._loads))
         self._files = sorted(files, key=_START)
-        self._file_starts = [mapping.start for mapping in self._files]
+        self._file_starts = list(map(_START, self._files))
         self._backing = backing
         self._regions: list[Region] | None = None
         self._recent = (0, 0, 0)
@@ -91,7 +90,8 @@ class CoreMemory:
         # Reads come in runs from one place: most are answered by the segment that answered the last one.
         start, end, shift = self._recent
         if start <= address and address + size <= end and 0 < size <= MAX_READ:
-            found = self._data[address - shift : address - shift + size]
+            at = address - shift
+            found = self._data[at : at + size]
             if len(found) == size:
                 return found
         if size <= 0:
@@ -104,9 +104,10 @@ class CoreMemory:
             end = start + min(file_size, memory_size)
             if address + size <= end:
                 self._recent = start, end, start - offset
+                at = address - start + offset
                 if size >= _LARGE:
-                    self._expect(address - start + offset, size)
-                found = self._data[address - start + offset : address - start + offset + size]
+                    self._expect(at, size)
+                found = self._data[at : at + size]
                 if len(found) == size:
                     return found
         first = self._piece(address, size)
@@ -125,11 +126,14 @@ class CoreMemory:
         """Whether exactly these bytes are at these addresses: `read` for each, in one go."""
         data, start, end, shift = self._data, 0, 0, 0
         for address, raw in pieces:
-            if not start <= address or address + len(raw) > end:
-                if self.read(address, len(raw)) != raw:
+            size = len(raw)
+            if not start <= address or address + size > end:
+                if self.read(address, size) != raw:
                     return False
                 start, end, shift = self._recent
-            elif data[address - shift : address - shift + len(raw)] != raw:
+                continue
+            at = address - shift
+            if data[at : at + size] != raw:
                 return False
         return True
 

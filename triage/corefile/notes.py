@@ -183,6 +183,7 @@ def _paths(names: bytes, count: int) -> tuple[str, ...] | None:
     return tuple(paths[name] for name in found[:count])
 
 
+@lru_cache(maxsize=128)
 def signal_name(number: int) -> str:
     """`SIGSEGV` for 11; `signal 99` for a number without a name."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 
@@ -18,6 +18,7 @@ def _places() -> dict[str, re.Pattern[str]]:
     return {name: re.compile("|".join(f"(?:{part})" for part in parts)) for name, parts in found.items()}
 
 
+@lru_cache(maxsize=1 << 14)
 def in_place(function: str, place: str) -> bool:
     """Whether a function belongs to a place."""
     return _places()[place].fullmatch(function) is not None

@@ -7,10 +7,10 @@ from typing import Any
 
 from triage.corefile import CoreFile
 from triage.corefile.elf import PF_X
-from triage.corefile.modules import MappedModule
 from triage.model import NativeFrame, NativeThread, Symbols
 from triage.symbols import Finder
 
+_OTHER_BUILD = (Symbols.MISMATCH, Symbols.MISSING)
 _NO_CODE = "what comes next on the stack is no return address"
 
 
@@ -21,19 +21,19 @@ def native_threads(answer: Mapping[str, Any], core: CoreFile, finder: Finder) ->
 
 
 def _thread(raw: Mapping[str, Any], core: CoreFile, finder: Finder, *, is_crashed: bool) -> NativeThread:
-    place = _Places(core, finder)
     rows = [*raw["frames"], *raw["outer"]]
     frames: list[NativeFrame] = []
     for at, row in enumerate(rows):
         # A caller's pc is the return address, which may already belong to the next function.
         caller = at > 0 and not rows[at - 1]["handler"]
-        if caller and not _is_code(core, finder, int(row["pc"])):
+        trust = _trust(rows[at - 1], frames[at - 1]) if at > 0 else "context"
+        frame = _frame(row, core, finder, caller=caller, trust=trust if row["level"] == at else None)
+        if caller and frame.function_start is None and not _is_code(core, finder, frame.pc):
             # Without unwind tables GDB guesses, and what it guesses may be any word on the stack.
             return NativeThread(
                 id=raw["id"], name=raw["name"], crashed=is_crashed, frames=tuple(frames), depth=at, stop=_NO_CODE
             )
-        trust = _trust(rows[at - 1], frames[at - 1]) if at > 0 else "context"
-        frames.append(place.frame(row, caller=caller, trust=trust if row["level"] == at else None))
+        frames.append(frame)
     return NativeThread(
         id=raw["id"],
         name=raw["name"],
@@ -68,36 +68,27 @@ def _trust(inner_row: Mapping[str, Any], inner: NativeFrame) -> str:
     return "cfi" if inner.function_start is not None else "scan"
 
 
-class _Places:
-    """Modules by address, looked up once per core."""
-
-    def __init__(self, core: CoreFile, finder: Finder) -> None:
-        self._core = core
-        self._finder = finder
-
-    def frame(self, row: Mapping[str, Any], *, caller: bool, trust: str | None) -> NativeFrame:
-        pc = int(row["pc"])
-        module = self._core.module_at(pc)
-        symbols = self._finder.locate(module).symbols if module else None
-        # Names GDB gave for a file of another build would be wrong with full confidence.
-        trusted = symbols not in (Symbols.MISMATCH, Symbols.MISSING)
-        return NativeFrame(
-            level=int(row["level"]),
-            pc=pc,
-            sp=row["sp"],
-            function=row["name"] if trusted else None,
-            module=module.path if module else None,
-            offset=pc - module.base if module else None,
-            function_start=self._start(module, pc - 1 if caller else pc) if module else None,
-            file=row["file"] if trusted else None,
-            line=row["line"] if trusted else None,
-            inlined=bool(row["inline"]),
-            signal_handler=bool(row["handler"]),
-            vm_register=row["loop"],
-            trust=trust,
-        )
-
-    def _start(self, module: MappedModule, address: int) -> int | None:
-        file = self._finder.locate(module).file
-        start = file.function_start(address - module.base) if file else None
-        return start + module.base if start is not None else None
+def _frame(row: Mapping[str, Any], core: CoreFile, finder: Finder, *, caller: bool, trust: str | None) -> NativeFrame:
+    pc: int = row["pc"]
+    module = core.module_at(pc)
+    located = finder.locate(module) if module is not None else None
+    start = None
+    if module is not None and located is not None and located.file is not None:
+        start = located.file.function_start((pc - 1 if caller else pc) - module.base)
+    # Names GDB gave for a file of another build would be wrong with full confidence.
+    trusted = located is None or located.symbols not in _OTHER_BUILD
+    return NativeFrame(
+        level=row["level"],
+        pc=pc,
+        sp=row["sp"],
+        function=row["name"] if trusted else None,
+        module=module.path if module is not None else None,
+        offset=pc - module.base if module is not None else None,
+        function_start=start + module.base if start is not None and module is not None else None,
+        file=row["file"] if trusted else None,
+        line=row["line"] if trusted else None,
+        inlined=bool(row["inline"]),
+        signal_handler=bool(row["handler"]),
+        vm_register=row["loop"],
+        trust=trust,
+    )

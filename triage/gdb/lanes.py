@@ -53,6 +53,9 @@ class Lanes:
         self._sessions = sessions
         self._finder = finder
         self._limits = limits
+        others = limits.other_thread_frames
+        self._crashed = Bounds(limits.inner_frames, limits.outer_frames + _MORE, _DEEPEST)
+        self._others = Bounds(others, _OUTER_OF_OTHERS + _MORE, others + _OTHERS_MORE)
         self._reuse = reuse
         self._tables = Tables(finder)
         self._shapes = Shapes()
@@ -101,11 +104,7 @@ class Lanes:
         return str(held) if held is not None else None
 
     def _walks(self, core: CoreFile, rules: Unwinding | None) -> Sequence[Walk]:
-        limits = self._limits
-        crashed = Bounds(limits.inner_frames, limits.outer_frames + _MORE, _DEEPEST)
-        others = limits.other_thread_frames
-        rest = Bounds(others, 4 + _MORE, others + _OTHERS_MORE)
-        return list(walk_threads(core, self._tables, rules, crashed, rest, limits.threads))
+        return list(walk_threads(core, self._tables, rules, self._crashed, self._others, self._limits.threads))
 
     def _draft(self, place: Places, walks: Sequence[Walk], loop_register: str | None) -> _Draft | None:
         """The answer to a new shape without opening its core, where there can be one."""

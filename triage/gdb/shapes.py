@@ -12,6 +12,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from triage.corefile import CoreFile
@@ -59,10 +60,11 @@ class Shapes:
         """GDB's answer for this core; `None` for a new shape, a clause for one that must be asked again."""
         found: list[_Stack] = []
         for at, walk in enumerate(walks):
-            stack = self._stacks.get(place.key(walk, at))
+            key = place.key(walk, at)
+            stack = self._stacks.get(key)
             if not isinstance(stack, _Stack):
                 return stack
-            self._stacks.move_to_end(place.key(walk, at))
+            self._stacks.move_to_end(key)
             found.append(stack)
         instruction = place.instruction()
         if instruction not in self._instructions:
@@ -140,7 +142,10 @@ class Places:
         self._loop_register = loop_register
         self._spots: dict[int, Spot] = {}
         self._keys: dict[int, Key] = {}
-        self._bases = {(module.path, module.build_id): module.base for module in core.modules}
+
+    @cached_property
+    def _bases(self) -> Mapping[tuple[str, str | None], int]:
+        return {(module.path, module.build_id): module.base for module in self.core.modules}
 
     def spot(self, pc: int) -> Spot:
         found = self._spots.get(pc)

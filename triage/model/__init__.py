@@ -6,8 +6,6 @@ Missing is `None`; a record that lacks something says why in `Crash.warnings`.
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
-
 from triage.model.crash import (
     Cluster,
     Crash,
@@ -24,7 +22,6 @@ from triage.model.crash import (
 from triage.model.decision import Decision
 from triage.model.instruction import Fault, Flip, HeapPlace, Instruction, Load, Operand
 from triage.model.origin import Origin
-from triage.model.pickling import quicken
 from triage.model.runtime import (
     Fiber,
     HeapCheck,
@@ -91,5 +88,3 @@ __all__ = [
     "Unwinding",
     "Worker",
 ]
-
-quicken(kind for kind in map(globals().get, __all__) if isinstance(kind, type) and is_dataclass(kind))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from triage.model.decision import Decision
 from triage.model.instruction import Fault
 from triage.model.origin import Origin
+from triage.model.record import record
 from triage.model.runtime import Runtime
 from triage.model.stack import Thread
 from triage.model.words import Confidence, Flag, State, Status, Symbols, Topic
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Signal:
     """Why the kernel stopped the process.
 
@@ -32,7 +33,7 @@ class Signal:
     sender_user: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Module:
     """A file mapped into the process. `start`/`end` are absolute, `end` exclusive."""
 
@@ -47,7 +48,7 @@ class Module:
     """Whether the file had been removed or replaced on the disk while the process still used it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Finding:
     """One statement about the crash, with what it rests on and what to do about it."""
 
@@ -60,7 +61,7 @@ class Finding:
     topic: Topic = Topic.FAULT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Signature:
     """The keys under which equal crashes meet. `key` is exact and versioned (`v2:…`), `title` for people.
 
@@ -76,7 +77,7 @@ class Signature:
     markers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Crash:
     """One triaged core."""
 
@@ -112,7 +113,7 @@ class Crash:
         return next((thread for thread in self.threads if thread.crashed), None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Failure:
     """Why one input gave no crash. `code` is a stable word, `message` a sentence for people."""
 
@@ -120,7 +121,7 @@ class Failure:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Outcome:
     """What became of one input: a crash, a crash with gaps, or a failure."""
 
@@ -130,7 +131,7 @@ class Outcome:
     failure: Failure | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CrashRow:
     """A crash as lists show it: no stacks, so that a hundred thousand fit."""
 
@@ -148,7 +149,7 @@ class CrashRow:
     title: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Cluster:
     """Crashes that share a signature. `id` never changes.
 
@@ -178,7 +179,7 @@ class Cluster:
         return self.state is State.NEW or Flag.REGRESSED in self.flags or Flag.AWAKE in self.flags
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Regrouping:
     """A merge of one cluster into another, or a split of crashes from one into another.
 
@@ -195,7 +196,7 @@ class Regrouping:
     undone: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Incident:
     """Clusters whose crashes look like victims of one memory corruption; `what` says by what they are linked."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from triage.model.record import record
 from triage.model.words import State
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Decision:
     """A state given to a cluster: when, by whom and why. The newest that is not undone holds.
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from triage.model.record import record
 from triage.model.words import AccessKind
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Operand:
     """One place in memory that an instruction uses, worked out from the registers.
 
@@ -26,7 +25,7 @@ class Operand:
     aligned: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Load:
     """Where a register's value came from: read at `address` by the instruction at `at`."""
 
@@ -36,7 +35,7 @@ class Load:
     at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Instruction:
     """One decoded instruction at `address`.
 
@@ -52,7 +51,7 @@ class Instruction:
     operands: tuple[Operand, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Fault:
     """The access that was refused: what was wanted, where, and through which operand.
 
@@ -70,7 +69,7 @@ class Fault:
     arrival: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Flip:
     """Program code in the core that differs from its file at `address`: what the file has, what the core has.
 
@@ -85,7 +84,7 @@ class Flip:
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class HeapPlace:
     """An address as the interpreter's allocator knows it: the block it lies in.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from triage.model.record import record
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@record
 class Origin:
     """What the keeper of a core tells that the core itself does not. Whatever it does not say is `None`.
 

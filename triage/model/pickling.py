@@ -6,19 +6,21 @@ ways. Here the list is made once a class.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import fields
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
-def quicken(classes: Iterable[type]) -> None:
-    """Let these dataclasses (frozen, with slots) be pickled and unpickled field by field, without asking anew."""
-    for cls in classes:
-        names = tuple(field.name for field in fields(cls))
-        if len(names) > 1:
-            setattr(cls, "__getstate__", _getter(names))  # noqa: B010 — a type checker may not see it replaced
-            setattr(cls, "__setstate__", _setter(cls, names))  # noqa: B010
+def quicken(cls: type[T]) -> type[T]:
+    """Let this dataclass (with slots) be pickled and unpickled field by field, without asking anew."""
+    names = tuple(field.name for field in fields(cls))  # type: ignore[arg-type]
+    if len(names) > 1:
+        setattr(cls, "__getstate__", _getter(names))  # noqa: B010 — a type checker may not see it replaced
+        setattr(cls, "__setstate__", _setter(cls, names))  # noqa: B010
+    return cls
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[object], Any]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
+from triage.model.record import record
 from triage.model.stack import Frame
 from triage.model.words import LANGUAGES, Confidence
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Request:
     """The HTTP request being served. The query string is left out: it may hold secrets.
 
@@ -22,7 +23,7 @@ class Request:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class MemoryUse:
     """The interpreter's own memory accounting, in bytes; `limit` is `None` for unlimited or unknown."""
 
@@ -31,7 +32,7 @@ class MemoryUse:
     limit: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class HeapFault:
     """One place where the interpreter's heap contradicts itself.
 
@@ -50,7 +51,7 @@ class HeapFault:
     evidence: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class HeapCheck:
     """What a walk through the interpreter's heap found. `reason` says why `state` is `unknown`.
 
@@ -66,7 +67,7 @@ class HeapCheck:
     faults: tuple[HeapFault, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LastError:
     """The last error or exception the interpreter recorded."""
 
@@ -76,7 +77,7 @@ class LastError:
     line: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Worker:
     """A worker of a process manager (php-fpm), by its own record. Whatever did not verify is `None`.
 
@@ -91,7 +92,7 @@ class Worker:
     request_started: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Fiber:
     """A fiber of the script and its own stack, innermost frame first.
 
@@ -105,7 +106,7 @@ class Fiber:
     frames: tuple[Frame, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Hook:
     """A place where another module took over part of the interpreter: which, and by what code.
 
@@ -119,7 +120,7 @@ class Hook:
     function: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Opcache:
     """The code cache's own counters. Times as the process saw them; sizes in bytes.
 
@@ -141,7 +142,7 @@ class Opcache:
     restart_in_progress: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Runtime:
     """What the interpreter says of itself.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
+from triage.model.record import record
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@record
 class Snapshot:
     """Healthy workers of one host and pool with one configuration. `options` has changed ini directives.
 
@@ -30,7 +32,7 @@ class Snapshot:
     scripts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Change:
     """One change on a machine. `time` in seconds since 1970; `kind` is one of insight's lists/kinds.json.
 
@@ -51,7 +53,7 @@ class Change:
     paths: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class KnownBug:
     """A bug whose regression test killed the PHP installed here.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
+from triage.model.record import record
 from triage.model.words import Role
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class NativeFrame:
     """One frame as the native unwinder saw it, before merging.
 
@@ -37,7 +38,7 @@ class NativeFrame:
     trust: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class FiberSwitch:
     """One fiber's native stack (`low` to `high`) and the registers of the stack it was resumed from."""
 
@@ -46,7 +47,7 @@ class FiberSwitch:
     registers: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Unwinding:
     """How to unwind where there are no tables.
 
@@ -64,7 +65,7 @@ class Unwinding:
     switches: tuple[FiberSwitch, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class NativeThread:
     """One thread as the native unwinder saw it.
 
@@ -82,7 +83,7 @@ class NativeThread:
     stop: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Argument:
     """One argument of a script's call: its declared name, its type (`string(17)`, `Shop\\Cart`).
 
@@ -139,7 +140,7 @@ class ScriptFrame(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Frame:
     """One frame of the merged stack, innermost first.
 
@@ -166,8 +167,29 @@ class Frame:
     start: int | None = None
     traits: tuple[str, ...] = ()
 
+    def told(self, start: int | None, traits: tuple[str, ...]) -> Frame:
+        """The same with what tells its function (`replace` takes three times as long)."""
+        return Frame(
+            kind=self.kind,
+            function=self.function,
+            class_name=self.class_name,
+            module=self.module,
+            offset=self.offset,
+            file=self.file,
+            line=self.line,
+            address=self.address,
+            inlined=self.inlined,
+            note=self.note,
+            call=self.call,
+            opcode=self.opcode,
+            arguments=self.arguments,
+            trust=self.trust,
+            start=start,
+            traits=traits,
+        )
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@record
 class Thread:
     """One thread. `depth` is its true number of frames, `truncated` tells some are not in `frames`."""
 

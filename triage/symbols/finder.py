@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from triage.corefile.elf import Buffer
-from triage.corefile.modules import VDSO, MappedModule
+from triage.corefile.modules import VDSO, MappedModule, ModuleMap
 from triage.corefile.notes import FileMapping
 from triage.errors import InputError
 from triage.model import Symbols
@@ -41,6 +41,10 @@ class Located:
     file: ElfFile | None
     verified: bool = True
     debug: Path | None = None
+
+
+_KERNELS = Located(Symbols.DYNAMIC, None)
+"""The vDSO: there is no file of it."""
 
 
 class Finder:
@@ -78,11 +82,12 @@ class Finder:
     def locate(self, module: MappedModule) -> Located:
         """The file for `module`, and what names it offers."""
         if module.path == VDSO:
-            return Located(Symbols.DYNAMIC, None)
+            return _KERNELS
         key = (module.path, module.build_id)
-        if key not in self._located:
-            self._located[key] = self._search(module)
-        return self._located[key]
+        found = self._located.get(key)
+        if found is None:
+            found = self._located[key] = self._search(module)
+        return found
 
     def _search(self, module: MappedModule) -> Located:
         on_disk = self._open(resolve(self._sysroot, module.path))
@@ -173,15 +178,13 @@ class BackingFiles:
 
     def __init__(self, finder: Finder, modules: tuple[MappedModule, ...]) -> None:
         self._finder = finder
-        self._by_start = sorted(modules, key=lambda module: module.start)
+        self._modules = ModuleMap(modules)
 
     def __call__(self, mapping: FileMapping) -> Buffer | None:
         """The file behind `mapping`, when it is the build that crashed."""
-        for module in self._by_start:
-            if module.start <= mapping.start < module.end:
-                located = self._finder.locate(module)
-                return located.file.contents if located.file and located.verified else None
-        return None
+        module = self._modules.at(mapping.start)
+        located = self._finder.locate(module) if module is not None else None
+        return located.file.contents if located and located.file and located.verified else None
 
 
 def _grade(file: ElfFile, debug: Path | None) -> Symbols:

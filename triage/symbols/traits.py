@@ -168,5 +168,4 @@ def _told(frame: Frame, file_of: Callable[[str], ElfFile | None], back: int) -> 
     file = file_of(frame.module)
     if file is None:
         return frame
-    start, traits = told(file, frame.offset - back)
-    return replace(frame, start=start, traits=traits)
+    return frame.told(*told(file, frame.offset - back))

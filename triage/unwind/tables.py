@@ -24,14 +24,17 @@ class Tables:
         module = core.module_at(address)
         if module is None:
             return "code outside every module"
+        place = address - module.base
+        known = self._steps.get(module.build_id or "", {}).get(place)
+        return known if known is not None else self._new(module, place)
+
+    def _new(self, module: MappedModule, place: int) -> Step | str:
         file = self._proven(module)
         if isinstance(file, str):
             return file
-        known = self._steps.setdefault(module.build_id or "", {})
-        place = address - module.base
-        if place not in known:
-            known[place] = self._computed(file, place, module)
-        return known[place]
+        found = self._computed(file, place, module)
+        self._steps.setdefault(module.build_id or "", {})[place] = found
+        return found
 
     def _proven(self, module: MappedModule) -> ElfFile | str:
         located = self._finder.locate(module)

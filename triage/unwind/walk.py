@@ -99,6 +99,7 @@ class _Walker:
         self._core = core
         self._tables = tables
         self._rules = rules or Unwinding()
+        self._entry = self._rules.fiber_entry or (0, 0)
         self.words = StackWords(core.memory)
         self.steps: dict[int, Step | str] = {}  # by address; by ~address for an exact program counter
 
@@ -120,11 +121,12 @@ class _Walker:
         return found
 
     def _in_entry(self, pc: int) -> bool:
-        entry = self._rules.fiber_entry
-        return entry is not None and entry[0] <= pc < entry[1]
+        start, end = self._entry
+        return start <= pc < end
 
     def generated(self, pc: int) -> bool:
-        return any(low <= pc < high for low, high in self._rules.code)
+        code = self._rules.code
+        return bool(code) and any(low <= pc < high for low, high in code)
 
     def across(self, pc: int, sp: int) -> Mapping[str, int] | None:
         """The registers of the stack a fiber was resumed from, where its own stack ends here."""
@@ -248,12 +250,10 @@ class _Stack:
         cfa = self._cfa(step)
         if cfa <= sp and not step.signal:
             raise _End("a caller's frame that does not lie above its callee's")
-        found: dict[int, int | None] = {}
-        for register, distance in step.saved:
-            found[register] = words.word(cfa + distance)
+        found = {register: words.word(cfa + distance) for register, distance in step.saved}
         for register, expression in step.computed:
             found[register] = words.word(self._evaluated(expression, cfa))
-        if any(value is None for value in found.values()):
+        if None in found.values():
             raise _End("a part of the stack that is not in the core")
         for register in step.lost:
             registers[register] = None

@@ -47,7 +47,7 @@ def told(path: Path) -> Origin | None:
 
 def missing(path: Path) -> InputError | None:
     """Why there is no core at `path`, when that is the place for one in a problem folder."""
-    if path.exists() or told(path) is None:
+    if told(path) is None or path.exists():
         return None
     return InputError(
         "no-core",

@@ -25,7 +25,7 @@ _NO_NUMBER = 1 << 40
 
 def sidecar(core: Path) -> Path:
     """The JSON file of a core."""
-    return core.parent / (core.name.partition(".core")[0] + SUFFIX)
+    return core.with_name(core.name.partition(".core")[0] + SUFFIX)
 
 
 def told(core: Path) -> Origin | None:

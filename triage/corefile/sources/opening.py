@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -139,14 +140,16 @@ def _told(path: Path, descriptor: int, journal: Journal) -> Origin:
     """What is known beside the core itself."""
     name = path.name
     found = systemd.told(name, descriptor, journal, str(path)) or abrt.told(path) or collected.told(path)
-    status = os.fstat(descriptor)
-    if found is None:
-        found = Origin(kind="file")
-    if found.time is not None:
+    if found is not None and found.time is not None:
         return found
+    time, time_from = _time(name, os.fstat(descriptor).st_mtime)
+    return replace(found or Origin(kind="file"), time=time, time_from=time_from)
+
+
+def _time(name: str, changed: float) -> tuple[datetime | None, str | None]:
+    """When a core was written, and what tells it: its name, or that the file was `changed` then."""
     hint = _EPOCH.search(name)
-    changed = status.st_mtime
     if hint is not None and changed - 3650 * _DAY < int(hint[1]) <= changed + _DAY:
-        return replace(found, time=clock.from_epoch(int(hint[1])), time_from="name")
+        return clock.from_epoch(int(hint[1])), "name"
     time = clock.told(changed)  # some file systems keep times that no calendar has
-    return replace(found, time=time, time_from="mtime" if time else None)
+    return time, "mtime" if time else None

@@ -66,11 +66,12 @@ def _library(path: str) -> str | None:
 
 def two_versions(case: Case) -> Finding | None:
     """One library is loaded in two builds or versions."""
+    libraries = [(name, module) for module in case.modules if (name := _library(module.path)) is not None]
+    if len({name for name, _ in libraries}) == len(libraries):
+        return None
     by_name: dict[str, dict[tuple[str, str | None], Module]] = defaultdict(dict)
-    for module in case.modules:
-        name = _library(module.path)
-        if name is not None:
-            by_name[name][(module.path, module.build_id)] = module
+    for name, module in libraries:
+        by_name[name][(module.path, module.build_id)] = module
     doubled = [list(found.values()) for found in by_name.values() if len(found) > 1]
     doubled = [found for found in doubled if len({module.build_id or module.path for module in found}) > 1]
     if not doubled:
