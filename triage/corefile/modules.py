@@ -99,9 +99,12 @@ def _runs(files: Iterable[FileMapping]) -> list[tuple[str, int, int]]:
 
 
 def _read_module(memory: CoreMemory, path: str, start: int, end: int) -> MappedModule | None:
-    head = memory.read(start, _HEAD)
-    if not (head or memory.read(start, 4) or b"").startswith(_MAGIC):
-        return None
+    plain = getattr(memory, "plain", memory)  # where it is noted what was read, what is no ELF file may change
+    head = plain.read(start, _HEAD)
+    if head is None or not head.startswith(_MAGIC) or plain is not memory:
+        if memory.read(start, 4) != _MAGIC:
+            return None
+        head = memory.read(start, _HEAD)
     own = _from_head(head) if head is not None else None
     if own is None:
         own = _own(lambda address, size: memory.read(start + address, size))
