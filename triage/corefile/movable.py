@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from triage.corefile.protocol import Region
 
 _GAP = 2048  # one longer read with what nobody looked at in it is sooner done than two
 _STEP = 16  # what malloc() aligns to: nothing is moved by less
+_MANY = 8
 _LARGEST = 1 << 16  # bytes: each word of them is looked at, once
 
 
@@ -61,9 +63,10 @@ class Areas:
                 spans.append((region.start, region.end, len(spans)))
         self._spans = sorted(spans)
         self._starts = [start for start, _, _ in self._spans]
+        self.at = lru_cache(maxsize=4096)(self._at)
+        """The number of the area that holds an address. The same ones are asked for with each process."""
 
-    def at(self, address: int) -> int | None:
-        """The number of the area that holds `address`."""
+    def _at(self, address: int) -> int | None:
         before = bisect_right(self._starts, address) - 1
         if before < 0 or address >= self._spans[before][1]:
             return None
@@ -100,9 +103,17 @@ class Shift:
 
 
 class _Links(NamedTuple):
-    """The addresses in one piece that lead into one area."""
+    """Many addresses in one piece that lead into one area."""
 
     area: int
+    places: Struct
+    addresses: tuple[int, ...]
+
+
+class _Singles(NamedTuple):
+    """All other addresses in a piece, each with the area it leads into."""
+
+    areas: tuple[int, ...]
     places: Struct
     addresses: tuple[int, ...]
 
@@ -115,6 +126,12 @@ class _Piece(NamedTuple):
     plain: Struct
     contents: tuple[bytes, ...]
     links: tuple[_Links, ...]
+    singles: _Singles
+
+    @property
+    def leads_to(self) -> set[int]:
+        """The areas whose shift this piece tells."""
+        return {*self.singles.areas, *(one.area for one in self.links)}
 
 
 class Movable(NamedTuple):
@@ -155,24 +172,35 @@ class Movable(NamedTuple):
 
 
 def _size(piece: _Piece) -> int:
-    links = sum(100 + 40 * len(one.addresses) for one in piece.links)
-    return 200 + sum(40 + len(raw) for raw in piece.contents) + links
+    addresses = len(piece.singles.addresses) + sum(len(one.addresses) for one in piece.links)
+    return 300 + sum(40 + len(raw) for raw in piece.contents) + 100 * len(piece.links) + 40 * addresses
 
 
 def _fits(piece: _Piece, memory: CoreMemory, by: list[int | None]) -> bool:
     """Whether this piece is there, moved; `by` learns how far the areas it leads into were moved."""
-    moved = by[piece.area]
-    raw = memory.read(piece.spans[0][0] + moved, piece.plain.size) if moved is not None else None
-    if raw is None or piece.plain.unpack(raw) != piece.contents:
+    area, spans, plain, contents, links, (areas, places, singles) = piece
+    moved = by[area]
+    raw = memory.read(spans[0][0] + moved, plain.size) if moved is not None else None
+    if raw is None or plain.unpack(raw) != contents:
         return False
-    for area, places, addresses in piece.links:
-        found, off = places.unpack_from(raw), by[area]
-        if off is None:
-            off = by[area] = found[0] - addresses[0]
-            if off % _STEP:
-                return False
-        if found != tuple([address + off for address in addresses]):
+    for target, address, found in zip(areas, singles, places.unpack(raw), strict=True):
+        if found - address != by[target] and not _is_news(by, target, found - address):
             return False
+    for target, where, addresses in links:
+        there = where.unpack(raw)
+        off = by[target] or 0
+        if by[target] is None and not _is_news(by, target, off := there[0] - addresses[0]):
+            return False
+        if there != tuple([address + off for address in addresses]):
+            return False
+    return True
+
+
+def _is_news(by: list[int | None], area: int, off: int) -> bool:
+    """Whether this is the first that is told of how far an area was moved."""
+    if by[area] is not None or off % _STEP:
+        return False
+    by[area] = off
     return True
 
 
@@ -246,7 +274,7 @@ def _in_order(pieces: Sequence[_Piece], areas: Areas) -> list[_Piece] | None:
             return None
         left = [piece for piece in left if piece.area not in known]
         found += reached
-        known.update(one.area for piece in reached for one in piece.links)
+        known.update(area for piece in reached for area in piece.leads_to)
     return found
 
 
@@ -269,17 +297,24 @@ def _piece(areas: Areas, stretches: Sequence[tuple[int, bytes]]) -> _Piece | Non
                 contents.append(raw[begun:at])
             if target is not None:
                 begun = at + 8
+    many = {target: found for target, found in links.items() if len(found) >= _MANY}
+    single = sorted((*one, target) for target, found in links.items() if target not in many for one in found)
     return _Piece(
         area,
         tuple((start, start + len(raw)) for start, raw in stretches),
         _struct(plain, size),
         tuple(contents),
-        tuple(_links(target, found, size) for target, found in links.items()),
+        tuple(_Links(target, _words(found, size), _addresses(found)) for target, found in many.items()),
+        _Singles(tuple(target for _, _, target in single), _words(single, size), _addresses(single)),
     )
 
 
-def _links(area: int, found: Sequence[tuple[int, int]], size: int) -> _Links:
-    return _Links(area, _struct([(at, "Q", 8) for at, _ in found], size), tuple(word for _, word in found))
+def _addresses(found: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    return tuple(address for _, address, *_ in found)
+
+
+def _words(found: Sequence[tuple[int, ...]], size: int) -> Struct:
+    return _struct([(at, "Q", 8) for at, *_ in found], size)
 
 
 def _struct(fields: Sequence[tuple[int, str, int]], size: int) -> Struct:
