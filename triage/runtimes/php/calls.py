@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from functools import lru_cache
 from operator import itemgetter
 from typing import NamedTuple
 
+from triage.runtimes.php.layout import Layout
 from triage.runtimes.php.reader import Reader
 
 _WORD = 0xFFFF_FFFF
@@ -27,24 +30,28 @@ class Call(NamedTuple):
     previous: int | None
 
 
+@lru_cache(maxsize=32)
+def _record(layout: Layout) -> tuple[int, struct.Struct | None, Callable[[tuple[int, ...]], tuple[int, ...]]]:
+    """`(offset of This, the record's words, what chooses from them)`; no words where fields lie across them."""
+    offsets = [
+        layout.offset("execute_data", field) for field in ("opline", "func", "This", "This.u1", "prev_execute_data")
+    ]
+    plain = not any(offset % 8 for offset in offsets) and offsets[3] == offsets[2] + 8
+    words = struct.Struct(f"<{max(offsets) // 8 + 1}Q") if plain else None
+    return offsets[2], words, itemgetter(*(offset // 8 for offset in offsets))
+
+
 class Calls:
     """Reads the records of one process."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        place = reader.layout.offset
-        fields = ("opline", "func", "This", "This.u1", "prev_execute_data")
-        offsets = [place("execute_data", field) for field in fields]
-        self._this = offsets[2]
-        self._chosen = itemgetter(*(offset // 8 for offset in offsets))
-        count = max(offsets) // 8 + 1
-        self._whole = struct.Struct(f"<{count}Q")
-        self._plain = not any(offset % 8 for offset in offsets) and offsets[3] == offsets[2] + 8
+        self._this, self._whole, self._chosen = _record(reader.layout)
 
     def at(self, address: int) -> Call:
         """The record at `address`."""
-        raw = self._reader.memory.read(address, self._whole.size) if self._plain else None
-        if raw is None:
+        raw = self._reader.memory.read(address, self._whole.size) if self._whole is not None else None
+        if self._whole is None or raw is None:
             return self._part_by_part(address)
         words = self._whole.unpack(raw)
         opline, func, this, more, previous = self._chosen(words)

@@ -8,7 +8,7 @@ function is found by counting back. A frame whose function is another one is in 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -66,32 +66,39 @@ class CallSites:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._calls, self._ends, self._begins, self._literals = _instructions(reader.layout)
-        self._known: dict[int, frozenset[str] | None] = {}
 
     def doubt(self, caller: Function, opline: int | None, callee: Function) -> str | None:
         """Why `callee` is not what `caller` calls at `opline`; `None` when it is, or nothing can be told."""
-        names = self.names(caller, opline) if opline is not None else None
         name = (callee.name or "").lower()
         # Magic methods and closures stand in for whatever name was called.
-        if not names or name in names or name in _STAND_INS or callee.closure or "__invoke" in names:
+        if opline is None or name in _STAND_INS or callee.closure:
             return None
-        return f"unknown whether this is right: the calling code names {min(names)}()"
+        named = set[str]()
+        for spelling in self.names(caller, opline):
+            if spelling == name:
+                return None
+            named.add(spelling)
+        if not named or "__invoke" in named:
+            return None
+        return f"unknown whether this is right: the calling code names {min(named)}()"
 
-    def names(self, caller: Function, opline: int) -> frozenset[str] | None:
-        """The name (all its spellings, lower case) of the function or method called at `opline`."""
-        if opline not in self._known:
-            self._known[opline] = self._find(caller, opline)
-        return self._known[opline]
+    def names(self, caller: Function, opline: int) -> Iterator[str]:
+        """The name of the function or method called at `opline`: all its spellings, lower case."""
+        for place in self._find(caller, opline):
+            text = self._reader.text_value(self._reader.value(place))
+            if text:
+                yield text.lower()
 
-    def _find(self, caller: Function, opline: int) -> frozenset[str] | None:
+    def _find(self, caller: Function, opline: int) -> Iterable[int]:
+        """Where the literals are that spell it."""
         reader, size = self._reader, self._reader.layout.size("op")
         if reader.layout.version_id < _RELATIVE_LITERALS_SINCE:
-            return None
+            return ()
         start = max(caller.opcodes[0], opline - _MOST_BACK * size)
         raw = reader.memory.read(start, opline + size - start)
         place = reader.layout.offset("op", "opcode")
         if raw is None or raw[opline - start + place] not in self._calls:
-            return None
+            return ()
         open_calls = 0
         for at in range(opline - start - size, -1, -size):
             number = raw[at + place]
@@ -101,14 +108,13 @@ class CallSites:
                 if open_calls == 0:
                     return self._named(raw[at : at + size], start + at, number)
                 open_calls -= 1
-        return None
+        return ()
 
-    def _named(self, record: bytes, opline: int, number: int) -> frozenset[str] | None:
-        reader = self._reader
+    def _named(self, record: bytes, opline: int, number: int) -> Iterable[int]:
+        layout = self._reader.layout
         count = self._literals.get(number)
-        if count is None or record[reader.layout.offset("op", "op2_type")] != _CONST:
-            return None
-        (distance,) = struct.unpack_from("<i", record, reader.layout.offset("op", "op2"))
-        zval = reader.layout.size("zval")
-        texts = (reader.text_value(reader.value(opline + distance + at * zval)) for at in range(count))
-        return frozenset(text.lower() for text in texts if text) or None
+        if count is None or record[layout.offset("op", "op2_type")] != _CONST:
+            return ()
+        (distance,) = struct.unpack_from("<i", record, layout.offset("op", "op2"))
+        zval = layout.size("zval")
+        return range(opline + distance, opline + distance + count * zval, zval)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from triage import redact
 from triage.model import LastError, MemoryUse, Request
+from triage.runtimes.php import variables
 from triage.runtimes.php.globals import Php
 from triage.runtimes.php.heap import Shape
 from triage.runtimes.php.reader import Reader, Value
-from triage.runtimes.php.variables import server_table, variables
 
 _NO_LIMIT = (1 << 64) - 1
 _ERRORS = {
@@ -38,13 +38,14 @@ def request(reader: Reader, php: Php) -> Request | None:
     """Method and path of the HTTP request, `None` outside of one."""
     at = php.address("sapi_globals")
     kept = reader.c_string(reader.field(at, "sapi_globals", "request_info.request_method")) if at else None
-    server = server_table(reader, php)
+    brought = variables.tables(reader, php)
+    server = brought.get("_SERVER")
     method = kept or (None if at else _text(reader, server, "REQUEST_METHOD"))
     if not method:
         return None
     fallback = reader.c_string(reader.field(at, "sapi_globals", "request_info.request_uri")) if at else None
     uri = redact.uri(_text(reader, server, "REQUEST_URI") or fallback)
-    return Request(method=method, uri=uri, variables=variables(reader, php))
+    return Request(method=method, uri=uri, variables=variables.variables(reader, brought))
 
 
 def _text(reader: Reader, table: int | None, name: str) -> str | None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from triage.model import Role, ScriptFrame
 from triage.runtimes.php.arguments import Arguments
 from triage.runtimes.php.calls import Call, Calls
 from triage.runtimes.php.callsites import CallSites
 from triage.runtimes.php.functions import EVAL, INTERNAL, Function, Functions
+from triage.runtimes.php.layout import Layout
 from triage.runtimes.php.naming import KIND, call_of, evaluating, name_files, with_note
 from triage.runtimes.php.reader import Reader
 from triage.runtimes.php.values import Values
@@ -43,6 +45,22 @@ class Frameless:
 
     functions: int
     handlers: int
+
+
+class _Codes(NamedTuple):
+    """Numbers of instructions; `frameless` are those that call a built-in function without a frame, with their
+    number of operands."""
+
+    include_or_eval: int | None
+    handle_exception: int | None
+    frameless: Mapping[int, int]
+
+
+@lru_cache(maxsize=32)
+def _codes(layout: Layout) -> _Codes:
+    found = {layout.opcode(f"ZEND_FRAMELESS_ICALL_{count}"): count for count in range(4)}
+    frameless = {number: count for number, count in found.items() if number is not None}
+    return _Codes(layout.opcode("ZEND_INCLUDE_OR_EVAL"), layout.opcode("ZEND_HANDLE_EXCEPTION"), frameless)
 
 
 class StackReader:
@@ -79,14 +97,7 @@ class StackReader:
         self._sites = CallSites(reader)
         self._values = Values(reader)
         self._arguments = Arguments(reader, values=values)
-        opcode = reader.layout.opcode
-        self._include_or_eval, self._handle_exception = (
-            opcode("ZEND_INCLUDE_OR_EVAL"),
-            opcode("ZEND_HANDLE_EXCEPTION"),
-        )
-        icalls = {opcode(f"ZEND_FRAMELESS_ICALL_{n}"): n for n in range(4)}
-        self._icalls = {number: count for number, count in icalls.items() if number is not None}
-        """Instructions that call a built-in function without a frame, with their number of operands."""
+        self._codes = _codes(reader.layout)
         number = reader.layout.constant
         self._top, self._of_generator = number("ZEND_CALL_TOP"), number("ZEND_CALL_GENERATOR")
         self._is_object = number("IS_OBJECT")
@@ -273,7 +284,7 @@ class StackReader:
         if caller.role is Role.INTERNAL:
             return
         opline = reader.field(caller.address, "execute_data", "opline")
-        operands = self._icalls.get(reader.field(opline, "op", "opcode") or 0) if opline else None
+        operands = self._codes.frameless.get(reader.field(opline, "op", "opcode") or 0) if opline else None
         if not opline or operands is None:
             return
         index = reader.field(opline, "op", "extended_value")
@@ -360,12 +371,12 @@ class StackReader:
     def _handles(self, opline: int) -> bool:
         """Whether this is PHP's own instruction that stands for an exception on its way."""
         if opline not in self._handling:
-            self._handling[opline] = self._reader.field(opline, "op", "opcode") == self._handle_exception
+            self._handling[opline] = self._reader.field(opline, "op", "opcode") == self._codes.handle_exception
         return self._handling[opline]
 
     def _includes(self, caller: ScriptFrame) -> str | None:
         """With which statement `caller` runs file code right now: `include`, `require_once`, …"""
         opline = self._reader.field(caller.address, "execute_data", "opline")
-        if not opline or self._reader.field(opline, "op", "opcode") != self._include_or_eval:
+        if not opline or self._reader.field(opline, "op", "opcode") != self._codes.include_or_eval:
             return None
         return _INCLUDE_KINDS.get(self._reader.field(opline, "op", "extended_value") or 0)

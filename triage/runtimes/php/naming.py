@@ -38,8 +38,8 @@ def name_files(frames: list[ScriptFrame], statement_of: Callable[[ScriptFrame], 
 def constant_expression(reader: Reader, executor: int) -> ScriptFrame | None:
     """The constant being worked out: PHP 8.3 and newer note its place in EG(filename_override)."""
     file = reader.string(reader.field(executor, "executor_globals", "filename_override"))
-    line = reader.field(executor, "executor_globals", "lineno_override")
-    if file is None or line is None or line >= _MOST_LINES:
+    line = reader.field(executor, "executor_globals", "lineno_override") if file is not None else None
+    if line is None or line >= _MOST_LINES:
         return None
     return ScriptFrame(
         kind=KIND, role=Role.INTERNAL, address=executor, function="[constant expression]", file=file, line=line

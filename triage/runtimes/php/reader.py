@@ -17,6 +17,7 @@ from triage.runtimes.php.layout import Layout
 from triage.text import from_bytes
 
 MAX_STRING = 1 << 20
+_LONGEST = 65_536
 _SHORT = 40
 MAX_ELEMENTS = 1 << 20
 _FIRST = 4096
@@ -101,7 +102,7 @@ class Reader:
         """Whether an address is aligned and mapped, so that it can be a PHP structure."""
         return address % 8 == 0 and self.memory.read(address, 8) is not None
 
-    def string(self, address: int | None, limit: int = 65536) -> str | None:
+    def string(self, address: int | None, limit: int = _LONGEST) -> str | None:
         """The text of the zend_string at `address`, cut at `limit` bytes.
 
         Not a string unless its length is sane and a NUL follows its last byte.
@@ -111,7 +112,12 @@ class Reader:
         key = (address, limit)
         if key in self._strings:
             return self._strings[key]
-        text = self._strings[key] = self._read_string(address, limit)
+        short = self._short(address)
+        if short is not None and len(short[1]) < limit:
+            text: str | None = from_bytes(short[1])
+        else:
+            text = self._read_long(address, limit)
+        self._strings[key] = text
         return text
 
     def name(self, address: int | None) -> str | None:
@@ -130,15 +136,11 @@ class Reader:
         return self._classes[entry]
 
     def _read_name(self, address: int) -> str | None:
-        short = self._short(address)
-        if short is None:
-            text = self.string(address)
-            kept, length = self.number(address + 8), self.field(address, "string", "len") or 0
-            raw = self.memory.read(address + self._text_at, length) if text is not None and kept else b""
-        else:
-            kept, raw = short
-            text = from_bytes(raw)
-        return text if not kept or (raw is not None and _hash(raw) == kept) else None
+        found = self._short(address) or self._whole(address)
+        if found is None:
+            return None
+        kept, raw = found
+        return from_bytes(raw[:_LONGEST]) if not kept or _hash(raw) == kept else None
 
     def _short(self, address: int) -> tuple[int, bytes] | None:
         """`(hash, text)` of a string of a few bytes, as nearly all names are, with one read; `None` for others."""
@@ -149,11 +151,12 @@ class Reader:
         kept, length = _STRING.unpack_from(head)
         return (kept, head[at : at + length]) if length < _SHORT and head[at + length] == 0 else None
 
-    def _read_string(self, address: int, limit: int) -> str | None:
-        short = self._short(address)
-        if short is not None and len(short[1]) < limit:
-            return from_bytes(short[1])
-        return self._read_long(address, limit)
+    def _whole(self, address: int) -> tuple[int, bytes] | None:
+        """The same of any string, with two reads."""
+        head = self.memory.read(address, _STRING.size) if address % 8 == 0 else None
+        kept, length = _STRING.unpack(head) if head is not None else (0, MAX_STRING + 1)
+        raw = self.memory.read(address + self._text_at, length + 1) if length <= MAX_STRING else None
+        return (kept, raw[:-1]) if raw is not None and raw[-1] == 0 else None
 
     def _read_long(self, address: int, limit: int) -> str | None:
         length = self.field(address, "string", "len") if address % 8 == 0 else None

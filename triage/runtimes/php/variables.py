@@ -15,13 +15,8 @@ _ARRAYS = {"_POST": 0, "_GET": 1, "_COOKIE": 2, "_SERVER": 3, "_FILES": 5}
 _MOST = 200
 
 
-def server_table(reader: Reader, php: Php) -> int | None:
-    """The address of $_SERVER's table; it is there only once the script or PHP has asked for it."""
-    return _tables(reader, php).get("_SERVER")
-
-
-def _tables(reader: Reader, php: Php) -> dict[str, int]:
-    """The addresses of the tables there are, by name."""
+def tables(reader: Reader, php: Php) -> dict[str, int]:
+    """The addresses of the tables there are, by name: `_SERVER` only once the script or PHP has asked for it."""
     at = php.address("core_globals")
     if at is None:
         return {}
@@ -31,14 +26,14 @@ def _tables(reader: Reader, php: Php) -> dict[str, int]:
     return {
         name: value.payload
         for name, value in found.items()
-        if value is not None and value.type == array and reader.sound(value.payload)
+        if value is not None and value.type == array and value.payload % 8 == 0
     }
 
 
-def variables(reader: Reader, php: Php) -> dict[str, str]:
+def variables(reader: Reader, brought: Mapping[str, int]) -> dict[str, str]:
     """`{"_GET[id]": "string(2)"}` and so on; values only of variables known to hold no secret."""
     found: dict[str, str] = {}
-    for name, table in _tables(reader, php).items():
+    for name, table in brought.items():
         found.update(_described(reader, name, table))
     return found
 
