@@ -45,10 +45,9 @@ def _record(pipeline: Pipeline, core: Path) -> dict[str, Any]:
 def _recalled(finder: Finder) -> dict[str, int]:
     """How often each question was answered from memory."""
     found: dict[str, int] = {}
-    for question, kind in finder.kept(Twins).recalled._kinds.items():
-        what = question[1] if isinstance(question, tuple) else question
-        what = what[0] if isinstance(what, tuple) else what
-        found[str(what)] = found.get(str(what), 0) + kind.asked - len(kind.found)
+    for question, kind in finder.kept(Twins)._twins._kinds.items():
+        what = str(question[1]) if isinstance(question, tuple) else str(question)
+        found[what] = found.get(what, 0) + kind.asked - len(kind.found)
     return found
 
 

@@ -13,8 +13,8 @@ from triage.corefile.modules import MappedModule
 from triage.model import LastError, MemoryUse, Request, Role, ScriptFrame, Worker
 from triage.runtimes import detect
 from triage.runtimes.php import facts, fpm, ini
-from triage.runtimes.php.frames import Frameless, StackReader, Walk
 from triage.runtimes.php.extensions import Extension, read_extensions
+from triage.runtimes.php.frames import Frameless, StackReader, Walk
 from triage.runtimes.php.globals import Php
 from triage.runtimes.php.heap import Shape
 from triage.runtimes.php.layout import known_versions, layout_for
@@ -494,7 +494,7 @@ def test_extensions_and_their_functions_have_names() -> None:
     reader = php.reader()
     extension = Extension(name="Redis", version="6.0", entry=entry, zts=False, debug=True, api=0)
     found = read_extensions(reader, registry)
-    assert [replace(one, within=0) for one in found] == [extension]
+    assert [one._replace(within=0) for one in found] == [extension]
     assert reader.c_string(found[0].within) == "Redis"
     assert native_names(reader, functions, None, [extension]) == {
         0x10: "zm_startup_redis",

@@ -233,7 +233,12 @@ class Recalled(Generic[E]):
 
 
 def recall(
-    recalled: Recalled[Evidence], question: Hashable, memory: CoreMemory, work: Callable[[CoreMemory], T]
+    recalled: Recalled[Evidence],
+    question: Hashable,
+    memory: CoreMemory,
+    work: Callable[[CoreMemory], T],
+    *,
+    gap: int = 0,
 ) -> T:
     """The answer of `work`, which must depend on the memory it is given and on the question alone."""
     found = recalled.find(question, lambda evidence: evidence.holds(memory) or None)
@@ -241,7 +246,7 @@ def recall(
         return cast(T, found[0].answer)
     if not recalled.is_worth_noting(question):
         return work(memory)
-    noting = Noting(memory)
+    noting = Noting(memory, gap=gap)
     answer = work(noting)
     recalled.keep(question, answer, noting.evidence())
     return answer
