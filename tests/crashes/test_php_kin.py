@@ -72,9 +72,8 @@ def test_a_process_reads_as_it_does_alone(processes: list[Path], told: Counter[s
     shared = Finder()
     for core in (*processes, *reversed(processes)):
         assert reading(core, shared) == reading(core, Finder()), core.name
-    # Of 24 readings all but the first few of each were answered by another process's. All names there are, which
-    # `reading` asks for, are too many to be kept.
-    assert {what for what, count in told.items() if count >= 12} == {"extensions", "options"}
+    # Of 24 readings all but the first few of each were answered by another process's.
+    assert {what for what, count in told.items() if count >= 12} == {"extensions", "options", "names"}
 
 
 def test_the_records_are_those_of_a_pipeline_that_saw_no_other(processes: list[Path], told: Counter[str]) -> None:
