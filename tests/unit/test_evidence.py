@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from triage.corefile.elf import PF_R, PF_W, PT_LOAD, Segment
+from triage.corefile.elf import PF_R, PF_W, PT_LOAD, Segment, columns_of
 from triage.corefile.evidence import Evidence, Found, Noting, Recalled, recall
 from triage.corefile.memory import CoreMemory
 from triage.corefile.protocol import c_string
@@ -17,7 +17,7 @@ _BASE = 0x1000
 def memory(contents: bytes = b"", base: int = _BASE) -> CoreMemory:
     """One writable segment."""
     raw = contents.ljust(256, b"\0")
-    return CoreMemory(raw, [Segment(PT_LOAD, PF_R | PF_W, 0, base, len(raw), len(raw), 1)], [])
+    return CoreMemory(raw, columns_of([Segment(PT_LOAD, PF_R | PF_W, 0, base, len(raw), len(raw), 1)]), [])
 
 
 def counted(work: Callable[[CoreMemory], object]) -> tuple[Callable[[CoreMemory], object], list[int]]:
@@ -144,7 +144,7 @@ def test_an_answer_that_grew_is_held_with_all_its_evidence() -> None:
 def test_what_is_kept_is_bounded() -> None:
     recalled: Recalled[Evidence] = Recalled()
     large = bytes(1 << 20)
-    own = CoreMemory(large, [Segment(PT_LOAD, PF_R | PF_W, 0, _BASE, len(large), len(large), 1)], [])
+    own = CoreMemory(large, columns_of([Segment(PT_LOAD, PF_R | PF_W, 0, _BASE, len(large), len(large), 1)]), [])
     for question in range(40):
         for _ in range(2):
             recall(recalled, question, own, lambda own: len(own.read(_BASE, 1 << 20) or b""))

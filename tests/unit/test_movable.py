@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage.corefile.elf import PF_R, PF_W, PT_LOAD, Segment
+from triage.corefile.elf import PF_R, PF_W, PT_LOAD, Segment, columns_of
 from triage.corefile.evidence import Noting
 from triage.corefile.memory import CoreMemory
 from triage.corefile.modules import MappedModule
@@ -45,7 +45,7 @@ class Process:
         for base, raw in sorted(self.raw.items()):
             loads.append(Segment(PT_LOAD, PF_R | PF_W, len(data), base, len(raw), len(raw), 1))
             data += raw
-        return CoreMemory(data, loads, [])
+        return CoreMemory(data, columns_of(loads), [])
 
     @property
     def files(self) -> Files:

@@ -10,11 +10,12 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, starmap
 from pathlib import Path
 
 from triage.corefile import elf, notes
 from triage.corefile.arguments import read_arguments
-from triage.corefile.elf import Buffer, Segment
+from triage.corefile.elf import Buffer, Columns
 from triage.corefile.mapped import mapped
 from triage.corefile.memory import CoreMemory
 from triage.corefile.modules import AT_ENTRY, AT_SYSINFO_EHDR, MappedModule, ModuleMap, modules_of
@@ -84,58 +85,52 @@ def read_core(path: Path, data: Buffer) -> CoreFile:
     if header.type != elf.ET_CORE:
         kind = elf.TYPES.get(header.type, f"an ELF file of type {header.type}")
         raise InputError("not-a-core", f"not a core dump but {kind}")
-    segments = list(elf.read_segments(data, header))
-    _, expected = elf.extent(data, header)
-    read = _notes(data, segments, header.machine)
+    segments = elf.read_columns(data, header)
+    blocks = [_block(data, header, segments, at) for at in segments.of_type(elf.PT_NOTE)]
+    read = notes.decode(chain.from_iterable(starmap(elf.read_notes, blocks)), header.machine)
     if not read.threads:
-        raise _unusable(len(data), expected, segments)
-    loads = [segment for segment in segments if segment.type == elf.PT_LOAD]
-    memory = CoreMemory(data, loads, read.files)
+        raise _unusable(len(data), segments)
+    memory = CoreMemory(data, segments, read.files)
     modules = modules_of(memory, read.files, read.auxv.get(AT_SYSINFO_EHDR))
     return CoreFile(
         path=path,
         size=len(data),
-        expected_size=expected,
+        expected_size=segments.end,
         machine=header.machine,
         notes=read,
         memory=memory,
         modules=modules,
-        id=_identity(data, segments, read, memory, header.machine),
+        id=_identity([raw for raw, _ in blocks], read, memory, header.machine),
     )
 
 
-def _notes(data: Buffer, segments: list[Segment], machine: str | None) -> notes.Notes:
-    found: list[elf.Note] = []
-    for segment in segments:
-        if segment.type == elf.PT_NOTE:
-            raw = data[segment.offset : segment.offset + min(segment.file_size, _NOTES_LIMIT)]
-            found.extend(elf.read_notes(raw, segment.align))
-    return notes.decode(found, machine)
+def _block(data: Buffer, header: elf.Header, segments: Columns, at: int) -> tuple[bytes, int]:
+    """One segment of notes: its bytes, and how these are aligned."""
+    offset, size = segments.offsets[at], min(segments.file_sizes[at], _NOTES_LIMIT)
+    return data[offset : offset + size], elf.alignment(data, header, at)
 
 
-def _unusable(size: int, expected: int, segments: list[Segment]) -> InputError:
-    if not segments or size < expected:
+def _unusable(size: int, segments: Columns) -> InputError:
+    expected = segments.end
+    if not segments.types or size < expected:
         return InputError(
             "truncated",
             f"cut off before the thread states: {size} bytes are there, "
-            + (f"{expected} were announced" if segments else "not even the segment table is whole"),
+            + (f"{expected} were announced" if segments.types else "not even the segment table is whole"),
             help="Look for a full disk or a size limit (ulimit -c, ProcessSizeMax) at the time of the crash.",
         )
     return InputError("damaged", "no thread state (NT_PRSTATUS) in the core's notes: not a usable core dump")
 
 
-def _identity(
-    data: Buffer, segments: list[Segment], read: notes.Notes, memory: CoreMemory, machine: str | None
-) -> str:
+def _identity(blocks: list[bytes], read: notes.Notes, memory: CoreMemory, machine: str | None) -> str:
     """A name for this very crash, the same wherever the core is copied.
 
     Notes hold pids, registers and mappings; the bytes above the stack pointer tell apart two
     crashes of one recycled pid.
     """
     digest = hashlib.sha256()
-    for segment in segments:
-        if segment.type == elf.PT_NOTE:
-            digest.update(data[segment.offset : segment.offset + min(segment.file_size, _NOTES_LIMIT)])
+    for raw in blocks:
+        digest.update(raw)
     names = notes.PC_SP.get(machine or "")
     if names:
         stack_at = read.threads[0].registers.get(names[1], 0)

@@ -7,7 +7,7 @@ and is mapped, so they are unpacked straight from the map (gABI, "ELF Header", "
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from operator import add
@@ -26,7 +26,8 @@ HEADER_SIZE = _HEADER.size
 _SEGMENT = struct.Struct("<IIQQ8xQQQ")  # without the physical address
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _AT_ONCE = 1024 * _SEGMENT.size
-_OFFSET, _FILE_SIZE, _WORDS = 1, 4, _SEGMENT.size // 8  # of eight bytes each, in a program header
+_OFFSET, _ADDRESS, _FILE_SIZE, _MEMORY_SIZE = 1, 2, 4, 5  # which word of eight bytes in a program header
+_WORDS = _SEGMENT.size // 8
 
 
 class Buffer(Protocol):
@@ -126,6 +127,46 @@ def _hole(raw: bytes, size: int) -> int | None:
     nothing = bytes(_SEGMENT.size)
     places = range(0, size, _SEGMENT.size)
     return next((at for at in places if raw[at : at + _SEGMENT.size] == nothing), None)
+
+
+class Columns(NamedTuple):
+    """Program headers, column by column: a core has hundreds, and of most of them little is asked."""
+
+    types: list[int]
+    flags: list[int]
+    offsets: list[int]
+    addresses: list[int]
+    file_sizes: list[int]
+    memory_sizes: list[int]
+
+    def of_type(self, kind: int) -> list[int]:
+        """Which of them are of one type."""
+        return [at for at, own in enumerate(self.types) if own == kind]
+
+    @property
+    def end(self) -> int:
+        """Where the last of them ends in the file."""
+        return max(map(add, self.offsets, self.file_sizes), default=0)
+
+
+def read_columns(data: Buffer, header: Header) -> Columns:
+    """The program headers that lie within the data."""
+    raw = b"".join(_tables(data, header))
+    halves, words = memoryview(raw).cast("I"), memoryview(raw).cast("Q")
+    small = (halves[at :: 2 * _WORDS].tolist() for at in (0, 1))
+    return Columns(*small, *(words[at::_WORDS].tolist() for at in (_OFFSET, _ADDRESS, _FILE_SIZE, _MEMORY_SIZE)))
+
+
+def columns_of(segments: Iterable[Segment]) -> Columns:
+    """The same of headers that were read one by one."""
+    rows = [(one.type, one.flags, one.offset, one.address, one.file_size, one.memory_size) for one in segments]
+    return Columns(*([row[at] for row in rows] for at in range(len(Columns._fields))))
+
+
+def alignment(data: Buffer, header: Header, at: int) -> int:
+    """How one of the segments is aligned."""
+    start = header.segments_at + at * _SEGMENT.size
+    return int(_SEGMENT.unpack(data[start : start + _SEGMENT.size])[-1])
 
 
 def extent(data: Buffer, header: Header) -> tuple[int, int]:

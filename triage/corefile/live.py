@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from triage.corefile.core import CoreFile
-from triage.corefile.elf import PF_R, PF_W, PF_X, PT_LOAD, Segment
+from triage.corefile.elf import PF_R, PF_W, PF_X, PT_LOAD, Segment, columns_of
 from triage.corefile.memory import CoreMemory
 from triage.corefile.modules import AT_SYSINFO_EHDR, find_modules
 from triage.corefile.notes import FileMapping, Notes, ProcessInfo, ThreadState
@@ -69,7 +69,7 @@ def _read(pid: int, folder: Path, descriptor: int) -> CoreFile:
     loads, files = _maps((folder / "maps").read_text(errors="surrogateescape"))
     auxv = (folder / "auxv").read_bytes()
     vector = dict(struct.iter_unpack("<QQ", auxv[: len(auxv) // 16 * 16]))
-    memory = CoreMemory(window, loads, files)
+    memory = CoreMemory(window, columns_of(loads), files)
     title = (folder / "cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "backslashreplace")
     process = ProcessInfo(pid, (folder / "comm").read_text().strip(), title, folder.stat().st_uid)
     notes = Notes(threads=(ThreadState(pid, 0, {}),), process=process, auxv=vector, files=files)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import compress
 from mmap import ALLOCATIONGRANULARITY, MADV_WILLNEED, mmap
 from operator import itemgetter
 from typing import TypeVar
 
-from triage.corefile.elf import PF_R, PF_W, PT_LOAD, Buffer, Segment
+from triage.corefile.elf import PF_R, PF_W, PT_LOAD, Buffer, Columns
 from triage.corefile.notes import FileMapping
 from triage.corefile.protocol import Region
 
@@ -19,27 +20,50 @@ Backing = Callable[[FileMapping], Buffer | None]
 T = TypeVar("T")
 MAX_READ = 64 * 1024 * 1024
 _LARGE = 64 * 1024
-_ADDRESS = itemgetter(Segment._fields.index("address"))
-_MEMORY_SIZE = itemgetter(Segment._fields.index("memory_size"))
+_ADDRESS = itemgetter(Columns._fields.index("addresses"))
 _START = itemgetter(FileMapping._fields.index("start"))
 
 
-def _left_out(loads: Sequence[Segment], files: Sequence[FileMapping]) -> Iterator[Segment]:
+Row = tuple[int, int, int, int, int, int]
+"""A segment as its columns have it."""
+
+
+def _loaded(segments: Columns) -> Columns:
+    """Those that are in memory, by address. The kernel writes them in that order, behind the notes."""
+    first = segments.types.index(PT_LOAD) if PT_LOAD in segments.types else len(segments.types)
+    found = Columns(*(column[first:] for column in segments))
+    if found.types.count(PT_LOAD) < len(found.types) or 0 in found.memory_sizes:
+        kept = [kind == PT_LOAD and size > 0 for kind, size in zip(found.types, found.memory_sizes, strict=True)]
+        found = Columns(*(list(compress(column, kept)) for column in found))
+    return found if sorted(found.addresses) == found.addresses else _with(found, [])
+
+
+def _with(loads: Columns, more: list[Row]) -> Columns:
+    """These and more, by address."""
+    rows = sorted([*zip(*loads, strict=True), *more], key=_ADDRESS)
+    return Columns(*([row[at] for row in rows] for at in range(len(Columns._fields))))
+
+
+def _in_order(some: list[int], of: list[int]) -> bool:
+    """Whether all of some numbers are among others, in the same order."""
+    rest = iter(of)
+    return all(one in rest for one in some)
+
+
+def _left_out(loads: Columns, files: Sequence[FileMapping]) -> Iterator[Row]:
     """Mapped files without a segment of their own.
 
     The kernel announces every mapping; GDB's generate-core-file (gcore) leaves out those that hold
     nothing but the file's own bytes, and names them in NT_FILE only.
     """
-    starts = list(map(_ADDRESS, loads))
+    starts = loads.addresses
     own = set(starts)
-    if own.issuperset(map(_START, files)):
-        return
     for mapping in [mapping for mapping in files if mapping.start not in own]:
         before = bisect_right(starts, mapping.start) - 1
-        inside = before >= 0 and mapping.start < loads[before].address + loads[before].memory_size
-        follows = before + 1 < len(loads) and loads[before + 1].address < mapping.end
+        inside = before >= 0 and mapping.start < starts[before] + loads.memory_sizes[before]
+        follows = before + 1 < len(starts) and starts[before + 1] < mapping.end
         if mapping.start < mapping.end and not inside and not follows:
-            yield Segment(PT_LOAD, PF_R, 0, mapping.start, 0, mapping.end - mapping.start, 0)
+            yield PT_LOAD, PF_R, 0, mapping.start, 0, mapping.end - mapping.start
 
 
 class Words:
@@ -65,20 +89,22 @@ class CoreMemory:
     def __init__(
         self,
         data: Buffer,
-        loads: Sequence[Segment],
+        segments: Columns,
         files: Sequence[FileMapping],
         backing: Backing | None = None,
     ) -> None:
         self._data = data
-        self._loads = sorted(filter(_MEMORY_SIZE, loads), key=_ADDRESS)
-        more = list(_left_out(self._loads, files))
-        if more:
-            self._loads = sorted([*self._loads, *more], key=_ADDRESS)
-        self._starts = list(map(_ADDRESS, self._loads))
+        self._size = len(data)
         self._files = sorted(files, key=_START)
         self._file_starts = list(map(_START, self._files))
+        loads = _loaded(segments)
+        if not _in_order(self._file_starts, loads.addresses):
+            loads = _with(loads, list(_left_out(loads, self._files)))
+        self._loads = loads
+        self._starts = loads.addresses
         self._backing = backing
-        self._regions: list[Region] | None = None
+        self._regions: dict[int, Region] = {}
+        self._filled: dict[int, tuple[int, int, int]] = {}
         self._recent = (0, 0, 0)
 
     def use_files(self, backing: Backing) -> None:
@@ -88,23 +114,23 @@ class CoreMemory:
     def read(self, address: int, size: int) -> bytes | None:
         """Return `size` bytes at `address`, `None` when any of them is not known."""
         # Reads come in runs from one place: most are answered by the segment that answered the last one.
-        start, end, shift = self._recent
-        if start <= address and address + size <= end and 0 < size <= MAX_READ:
-            at = address - shift
-            found = self._data[at : at + size]
+        low, high, shift = self._recent
+        at = address - shift
+        stop = at + size
+        if low <= at < stop <= high and size <= MAX_READ:
+            found = self._data[at:stop]
             if len(found) == size:
                 return found
         if size <= 0:
             return b"" if size == 0 else None
         if address < 0 or size > MAX_READ:
             return None
-        at = bisect_right(self._starts, address) - 1
-        if at >= 0:
-            _, _, offset, start, file_size, memory_size, _ = self._loads[at]
-            end = start + min(file_size, memory_size)
-            if address + size <= end:
-                self._recent = start, end, start - offset
-                at = address - start + offset
+        segment = bisect_right(self._starts, address) - 1
+        if segment >= 0:
+            filled = self._filled.get(segment) or self._fill(segment)
+            at = address - filled[2]
+            if at + size <= filled[1]:
+                self._recent = filled
                 if size >= _LARGE:
                     self._expect(at, size)
                 found = self._data[at : at + size]
@@ -122,18 +148,25 @@ class CoreMemory:
             have += len(piece)
         return b"".join(pieces)
 
+    def _fill(self, segment: int) -> tuple[int, int, int]:
+        """What the file has of a segment: `(first place, end, distance of an address from its place)`."""
+        loads = self._loads
+        offset, size = loads.offsets[segment], min(loads.file_sizes[segment], loads.memory_sizes[segment])
+        end = max(offset, min(offset + size, self._size))  # a core may be cut off
+        self._filled[segment] = found = (offset, end, loads.addresses[segment] - offset)
+        return found
+
     def agrees(self, pieces: Iterable[tuple[int, bytes]]) -> bool:
         """Whether exactly these bytes are at these addresses: `read` for each, in one go."""
-        data, start, end, shift = self._data, 0, 0, 0
+        data, (low, high, shift) = self._data, self._recent
         for address, raw in pieces:
-            size = len(raw)
-            if not start <= address or address + size > end:
-                if self.read(address, size) != raw:
-                    return False
-                start, end, shift = self._recent
-                continue
             at = address - shift
-            if data[at : at + size] != raw:
+            stop = at + len(raw)
+            if not low <= at <= stop <= high:
+                if self.read(address, len(raw)) != raw:
+                    return False
+                low, high, shift = self._recent
+            elif data[at:stop] != raw:
                 return False
         return True
 
@@ -157,39 +190,38 @@ class CoreMemory:
 
         `None` when nothing was dumped there, or where this is no mapped file.
         """
-        load = self._load_at(address)
-        dumped = min(load.file_size, load.memory_size, MAX_READ) if load is not None else 0
-        if load is None or load.address % 8 or not isinstance(self._data, mmap | bytes):
+        at = self._load_at(address)
+        low, high, shift = self._filled.get(at) or self._fill(at) if at is not None else (0, 0, 0)
+        size = min(high - low, MAX_READ) // 8 * 8
+        if not size or (low + shift) % 8 or not isinstance(self._data, mmap | bytes):
             yield None
             return
-        size = max(0, min(dumped, len(self._data) - load.offset)) // 8 * 8
         with (
             memoryview(self._data) as whole,
-            whole[load.offset : load.offset + size] as part,
+            whole[low : low + size] as part,
             part.cast("Q") as view,
         ):
-            yield Words(load.address, part, view) if size else None
+            yield Words(low + shift, part, view)
 
     def _piece(self, address: int, size: int) -> bytes | None:
         """As many bytes as one segment gives at `address`, at least one, else `None`."""
-        load = self._load_at(address)
-        if load is None:
+        at = self._load_at(address)
+        if at is None:
             return None
-        inside = address - load.address
-        dumped = min(load.file_size, load.memory_size)
-        if inside < dumped:
-            at = load.offset + inside
-            self._recent = (load.address, load.address + dumped, load.address - load.offset)
-            return self._data[at : at + min(size, dumped - inside)] or None
-        wanted = min(size, load.memory_size - inside)
-        return None if load.flags & PF_W else self._from_file(address, wanted)
+        loads = self._loads
+        inside = address - loads.addresses[at]
+        if inside < min(loads.file_sizes[at], loads.memory_sizes[at]):
+            self._recent = _, high, shift = self._filled.get(at) or self._fill(at)
+            return self._data[address - shift : min(address - shift + size, high)] or None
+        wanted = min(size, loads.memory_sizes[at] - inside)
+        return None if loads.flags[at] & PF_W else self._from_file(address, wanted)
 
-    def _load_at(self, address: int) -> Segment | None:
-        index = bisect_right(self._starts, address) - 1
-        if index < 0:
+    def _load_at(self, address: int) -> int | None:
+        """Which segment covers `address`."""
+        at = bisect_right(self._starts, address) - 1
+        if at < 0:
             return None
-        load = self._loads[index]
-        return load if address < load.address + load.memory_size else None
+        return at if address < self._starts[at] + self._loads.memory_sizes[at] else None
 
     def _from_file(self, address: int, size: int) -> bytes | None:
         mapping = self.file_at(address)
@@ -211,40 +243,43 @@ class CoreMemory:
 
     def region_at(self, address: int) -> Region | None:
         """The mapped range that covers `address`, `None` when it was not mapped."""
-        load = self._load_at(address)
-        return self._region(load) if load is not None else None
+        at = self._load_at(address)
+        return self._region(at) if at is not None else None
 
     def region_after(self, address: int) -> Region | None:
         """The first mapped range that begins above `address`."""
-        index = bisect_right(self._starts, address)
-        return self._region(self._loads[index]) if index < len(self._loads) else None
+        at = bisect_right(self._starts, address)
+        return self._region(at) if at < len(self._starts) else None
 
     def regions(self) -> list[Region]:
         """All mapped ranges in address order."""
-        if self._regions is None:
-            self._regions = [self._region(load) for load in self._loads]
-        return list(self._regions)
+        return list(map(self._region, range(len(self._starts))))
 
-    def _region(self, load: Segment) -> Region:
-        mapping = self.file_at(load.address)
-        path = mapping.path if mapping else None
-        return Region(load.address, load.address + load.memory_size, load.flags, path)
+    def _region(self, at: int) -> Region:
+        found = self._regions.get(at)
+        if found is None:
+            start = self._starts[at]
+            mapping = self.file_at(start)
+            end = start + self._loads.memory_sizes[at]
+            self._regions[at] = found = Region(start, end, self._loads.flags[at], mapping.path if mapping else None)
+        return found
 
     def is_dumped(self, start: int, end: int) -> bool:
         """Whether the kernel dumped any byte of a range."""
-        at = max(0, bisect_right(self._starts, start) - 1)
-        while at < len(self._loads) and self._starts[at] < end:
-            load = self._loads[at]
-            if load.file_size and load.address + load.file_size > start:
+        starts, sizes = self._starts, self._loads.file_sizes
+        at = max(0, bisect_right(starts, start) - 1)
+        while at < len(starts) and starts[at] < end:
+            if sizes[at] and starts[at] + sizes[at] > start:
                 return True
             at += 1
         return False
 
     def dumped(self, address: int, size: int) -> bytes | None:
         """What the kernel itself dumped of `size` bytes at `address`: never filled from a file."""
-        load = self._load_at(address)
-        if load is None:
+        at = self._load_at(address)
+        if at is None:
             return None
-        inside = address - load.address
-        at = load.offset + inside
-        return self._data[at : at + min(size, load.file_size - inside)] if inside < load.file_size else None
+        inside = address - self._starts[at]
+        file_size = self._loads.file_sizes[at]
+        place = self._loads.offsets[at] + inside
+        return self._data[place : place + min(size, file_size - inside)] if inside < file_size else None

@@ -265,7 +265,8 @@ def _compiled(state: _State, *, signal: bool) -> Step:
         elif kind != "same":
             raise Unreadable(f"the unwind table has a rule of the kind {kind!r}")
     outermost = RETURN_ADDRESS in lost
-    aligned = all(distance % 8 == 0 for _, distance in saved)
+    # On the frame itself, in whole words, and the stack pointer not among them.
+    within = all(distance < 0 and distance % 8 == 0 and register != STACK_POINTER for register, distance in saved)
     returns = any(register == RETURN_ADDRESS for register, _ in saved)
     return Step(
         base=state.base,
@@ -277,5 +278,5 @@ def _compiled(state: _State, *, signal: bool) -> Step:
         lost=tuple(register for register in lost if register != RETURN_ADDRESS),
         outermost=outermost,
         signal=signal,
-        plain=aligned and returns and not (state.expression or computed or lost or signal),
+        plain=within and returns and not (state.expression or computed or lost or signal),
     )

@@ -250,6 +250,13 @@ class _Stack:
         cfa = self._cfa(step)
         if cfa <= sp and not step.signal:
             raise _End("a caller's frame that does not lie above its callee's")
+        low, high, view = words.window
+        if step.plain and not cfa & 7 and low <= cfa + step.reach and cfa <= high:
+            for register, distance in step.saved:
+                registers[register] = view[(cfa + distance - low) >> 3]
+            registers[_RSP] = cfa
+            self._exact = False
+            return
         found = {register: words.word(cfa + distance) for register, distance in step.saved}
         for register, expression in step.computed:
             found[register] = words.word(self._evaluated(expression, cfa))
