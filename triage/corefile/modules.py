@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from itertools import pairwise
 from operator import attrgetter
 from typing import NamedTuple
@@ -73,7 +72,7 @@ def find_modules(memory: CoreMemory, files: Sequence[FileMapping], vdso: int | N
     if vdso is not None:
         region = memory.region_at(vdso)
         if region is not None:
-            modules.extend(filter(None, [_read_module(memory, VDSO, region.start, region.end)]))
+            modules.extend(filter(None, [_read_module(memory, VDSO, region.start, region.end, _PAGE)]))
     return sorted(modules, key=_START)
 
 
@@ -98,26 +97,25 @@ def _runs(files: Iterable[FileMapping]) -> list[tuple[str, int, int]]:
     return found
 
 
-def _read_module(memory: CoreMemory, path: str, start: int, end: int) -> MappedModule | None:
-    plain = getattr(memory, "plain", memory)  # where it is noted what was read, what is no ELF file may change
-    head = plain.read(start, _HEAD)
-    if head is None or not head.startswith(_MAGIC) or plain is not memory:
-        if memory.read(start, 4) != _MAGIC:
-            return None
-        head = memory.read(start, _HEAD)
-    own = _from_head(head) if head is not None else None
+def _read_module(memory: CoreMemory, path: str, start: int, end: int, most: int = _HEAD) -> MappedModule | None:
+    """The file whose first `most` bytes are at `start`; `None` where that is no ELF file."""
+    # Where it is noted what was read, what is no ELF file may change.
+    head = memory.read(start, most) if not memory.notes or memory.read(start, 4) == _MAGIC else None
+    if head is None and memory.read(start, 4) != _MAGIC:
+        return None
+    own = _kept(path, head) if head is not None else None
     if own is None:
         own = _own(lambda address, size: memory.read(start + address, size))
     if own is None:
         return None
     base = start - own.lowest
-    plain, deleted = (path[: -len(DELETED)], True) if path.endswith(DELETED) else (path, False)
+    name, deleted = (path[: -len(DELETED)], True) if path.endswith(DELETED) else (path, False)
     # .bss may reach past the last file-backed page, and parts of the file may be mapped once more elsewhere (V8 does
     # so with its code), so the file's own headers decide the end.
     true_end = min(base + own.last, end + (1 << 32))
     if true_end < end:
         true_end = min(end, (true_end + _PAGE - 1) // _PAGE * _PAGE)
-    return MappedModule(plain, start, true_end, base, own.build_id, deleted)
+    return MappedModule(name, start, true_end, base, own.build_id, deleted)
 
 
 class _Own(NamedTuple):
@@ -128,11 +126,26 @@ class _Own(NamedTuple):
     build_id: str | None
 
 
-@lru_cache(maxsize=512)
-def _from_head(head: bytes) -> _Own | None:
-    """The same from a file's first bytes alone; `None` when they do not hold all of it, build-id included."""
-    own = _own(lambda address, size: head[address : address + size] if 0 <= address <= _HEAD - size else None)
-    return own if own is not None and own.build_id is not None else None
+def _kept(path: str, head: bytes) -> _Own | None:
+    """The same from a file's first bytes alone; `None` when they do not hold all of it, build-id included.
+
+    What was told by the same bytes of a file of that name last time is not read again.
+    """
+    before = _KEPT.get(path)
+    if before is not None and before[0] == head:
+        return before[1]
+    size = len(head)
+    own = _own(lambda address, wanted: head[address : address + wanted] if 0 <= address <= size - wanted else None)
+    if own is None or own.build_id is None:
+        return None
+    if len(_KEPT) >= _MOST_KEPT:
+        _KEPT.clear()
+    _KEPT[path] = head, own
+    return own
+
+
+_KEPT: dict[str, tuple[bytes, _Own]] = {}
+_MOST_KEPT = 1024
 
 
 def _own(read: Callable[[int, int], bytes | None]) -> _Own | None:

@@ -32,14 +32,15 @@ class Files(NamedTuple):
     """
 
     same: tuple[tuple[str, str | None, bool, int, int], ...]
+    modules: tuple[MappedModule, ...]
     bases: tuple[int, ...]
 
 
 def files_of(modules: Sequence[MappedModule]) -> Files:
     """The files, in an order that does not depend on where they lie."""
     ordered = sorted(modules, key=_by_name)
-    same = tuple((m.path, m.build_id, m.deleted, m.start - m.base, m.end - m.base) for m in ordered)
-    return Files(same, tuple(module.base for module in ordered))
+    same = tuple([(m.path, m.build_id, m.deleted, m.start - m.base, m.end - m.base) for m in ordered])
+    return Files(same, tuple(ordered), tuple([module.base for module in ordered]))
 
 
 def _by_name(module: MappedModule) -> tuple[str, int]:

@@ -78,7 +78,7 @@ class Twins:
             self._sets.move_to_end(same)
             if len(self._sets) > _MOST_SETS:
                 self._sets.popitem(last=False)
-            self._recent = core.modules, Files(same, own.bases)
+            self._recent = core.modules, own._replace(same=same)
         return self._recent[1]
 
     def same(self, core: CoreFile, question: Hashable, work: Callable[[], T]) -> T:
@@ -86,6 +86,14 @@ class Twins:
         answers = self._same.setdefault(self.kind(core.modules), {})
         if question not in answers:
             answers[question] = work()
+        return cast(T, answers[question])
+
+    def alike(self, core: CoreFile, question: Hashable, work: Callable[[Files], T]) -> T:
+        """The answer of `work`, which must depend on nothing but which files there are, wherever they lie."""
+        files = self.files(core)
+        answers = self._same.setdefault(self.kind(files.same), {})
+        if question not in answers:
+            answers[question] = work(files)
         return cast(T, answers[question])
 
     def get(

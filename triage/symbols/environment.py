@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from triage.corefile import CoreFile
 from triage.corefile.memory import CoreMemory
@@ -41,13 +41,28 @@ def _modules(core: CoreFile) -> Iterator[MappedModule]:
 
 
 def _entries(core: CoreFile, table: int) -> Iterator[tuple[str, str]]:
-    for pointer in _pointers(core.memory, table):
-        text = c_string(core.memory, pointer, _LONGEST)
+    for text in _texts(core.memory, list(_pointers(core.memory, table))):
         if text is None:
             return
         name, found, value = from_bytes(text).partition("=")
         if found:
             yield name, value
+
+
+def _texts(memory: CoreMemory, pointers: Sequence[int]) -> Iterator[bytes | None]:
+    """The text at each of these addresses; most often one lies behind the other, and all are read at once."""
+    first, last = (pointers[0], pointers[-1]) if pointers else (0, 0)
+    plain = getattr(memory, "plain", memory)  # where it is noted what was read, only the texts shall be
+    raw = plain.read(first, last - first) if first < last < first + _LONGEST else None
+    for at, pointer in enumerate(pointers):
+        start, end = pointer - first, pointers[at + 1] - first if at + 1 < len(pointers) else 0
+        length = raw.find(b"\0", start, end) - start if raw is not None and 0 <= start < end else -1
+        if raw is None or length < 0:
+            yield c_string(memory, pointer, _LONGEST)
+            continue
+        if plain is not memory:
+            memory.read(pointer, length + 1)
+        yield raw[start : start + length]
 
 
 def _pointers(memory: CoreMemory, table: int) -> Iterator[int]:

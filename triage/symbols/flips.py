@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from triage.corefile import CoreFile
 from triage.corefile.modules import MappedModule
+from triage.corefile.movable import Files
 from triage.corefile.twins import Twins
 from triage.model import Flip
 from triage.symbols.elffile import ElfFile
@@ -21,21 +22,23 @@ _MOST_MODULES = 20
 
 def flips(core: CoreFile, finder: Finder) -> tuple[Flip, ...]:
     """The first difference of each module whose code differs, with the number of places."""
-    code = finder.kept(Twins).same(core, "code", lambda: tuple(_code(core, finder)))
-    is_dumped = core.memory.is_dumped
+    twins = finder.kept(Twins)
+    code = twins.alike(core, "code", lambda files: tuple(_code(files, finder)))
+    (_, modules, bases), is_dumped = twins.files(core), core.memory.is_dumped
     # Nearly always there is none: code that nobody wrote to is left out of the core.
-    dumped = dict.fromkeys(module for module, start, end in code if is_dumped(start, end))
-    found = (_first(core, finder, module) for module in dumped)
+    dumped = {number for number, start, end in code if is_dumped(bases[number] + start, bases[number] + end)}
+    changed = sorted((modules[number] for number in dumped), key=lambda module: module.start)
+    found = (_first(core, finder, module) for module in changed)
     return tuple(flip for flip in found if flip is not None)[:_MOST_MODULES]
 
 
-def _code(core: CoreFile, finder: Finder) -> Iterator[tuple[MappedModule, int, int]]:
-    """Where code of proven files lies: `(module, start, end)`."""
-    for module in core.modules:
+def _code(files: Files, finder: Finder) -> Iterator[tuple[int, int, int]]:
+    """Where code of proven files lies: `(number of the file, start, end)`, as distances from its base."""
+    for number, module in enumerate(files.modules):
         located = finder.locate(module)
         if located.file is not None and located.verified:
             for start, length in located.file.code():
-                yield module, start + module.base, start + module.base + length
+                yield number, start, start + length
 
 
 def _first(core: CoreFile, finder: Finder, module: MappedModule) -> Flip | None:

@@ -169,7 +169,9 @@ class _Search:
         if modules is not None:
             self._note("module_registry", modules, "search")
         extensions = tuple(read_extensions(reader, modules)) if modules is not None else ()
-        return self._php(found.version, found.zts, found.debug, found.layout, extensions, threads, found.sapi)
+        return self._php(
+            found.version, found.zts, found.debug, found.layout, extensions, threads, found.sapi, extensions
+        )
 
     def _executors(self) -> Iterator[Executor]:
         return executors(self._core, (self._module.start, self._module.end))
@@ -221,8 +223,7 @@ class _Search:
                 f"known are {', '.join(known_versions())}"
             )
         threads = self._named_threads(layout) if engine.zts else {}
-        found = self._php(engine.version, engine.zts, engine.debug, layout, extensions, threads, None)
-        return replace(found, alike=alike)
+        return self._php(engine.version, engine.zts, engine.debug, layout, extensions, threads, None, alike)
 
     def _extensions(self, core: CoreFile, layout: Layout, registry_at: int) -> Registered:
         reader = Reader(core.memory, layout)
@@ -256,6 +257,7 @@ class _Search:
         extensions: tuple[Extension, ...],
         threads: dict[int, dict[str, int]],
         sapi: str | None,
+        alike: tuple[Extension, ...],
     ) -> Php:
         layout, doubts = self._finder.kept(KnownLayouts).refined(layout, self._located)
         crashed = threads.get(self._core.notes.threads[0].id, {})
@@ -273,6 +275,7 @@ class _Search:
             sapi=sapi,
             provenance=self._provenance,
             threads=threads,
+            alike=alike,
         )
 
 
