@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -71,9 +71,11 @@ class KnownNames:
             return names
         own = _built_in(process.reader, functions, INTERNAL), _built_in(process.reader, classes, INTERNAL_CLASS)
         found = code_of(process, functions.payloads[: own[0]], classes.payloads[: own[1]])
+        owners = found.owners(process) if found is not None else None
         # Nothing is learned where a name could not be read.
-        if found is not None and set(found.addresses) - {0} == set(names):
-            known = _known(process, found, names, _packed(functions, own[0]), _packed(classes, own[1]))
+        if found is not None and owners is not None and set(found.addresses) - {0} == set(names):
+            hashes = _packed(functions, own[0]), _packed(classes, own[1])
+            known = _known(process, found, owners, names, *hashes)
             self._known[process.builds.key, hash((known.functions, known.classes, *known.code))] = known
             while len(self._known) > _MOST:
                 self._known.popitem(last=False)
@@ -85,7 +87,7 @@ def _known(process: Process, found: Code, names: Mapping[int, str], functions: b
     code = spots(found.addresses)
     first = {address: at for at, address in reversed(list(enumerate(found.addresses)))}
     placed = {spots((address,))[0]: (name, first[address]) for address, name in names.items()}
-    brought = (files.get(owner, -1) for owner in found.owners)
+    brought = (files.get(owner, -1) for owner in owners)
     taken = tuple(at for at, (file, spot) in enumerate(zip(brought, code, strict=False)) if 0 <= file != spot[0] >= 0)
     return _Known(functions, classes, code, found.firsts, frozenset(at for at, _ in code), placed, taken)
 

@@ -41,13 +41,19 @@ class Process(NamedTuple):
 class Code(NamedTuple):
     """The code behind functions, then methods class by class, then the extensions' life cycles.
 
-    `owners` has, for functions and methods only, the address of the module entry each came with, whoever
-    put code behind it; `firsts` the place of each class's first method, and then that behind the last.
+    `records` are those of functions and methods; `firsts` has the place of each class's first method, and then
+    that behind the last.
     """
 
     addresses: list[int]
-    owners: list[int]
+    records: list[int]
     firsts: list[int]
+
+    def owners(self, process: Process) -> list[int] | None:
+        """For functions and methods the address of the module entry each came with, whoever put code behind it."""
+        at = process.reader.layout.offset("internal_function", "module")
+        found = words_of(process.memory, self.records, [at])
+        return found[0] if found is not None else None
 
 
 def code_of(process: Process, functions: list[int], classes: list[int]) -> Code | None:
@@ -56,11 +62,10 @@ def code_of(process: Process, functions: list[int], classes: list[int]) -> Code 
     methods = inner_tables(process.memory, inner) if inner is not None else None
     if inner is None or methods is None or cycles is None:
         return None
-    place = process.reader.layout.offset
-    wanted = [place("internal_function", field) for field in ("handler", "module")]
-    found = words_of(process.memory, functions + methods, wanted)
+    records = functions + methods
+    found = words_of(process.memory, records, [process.reader.layout.offset("internal_function", "handler")])
     firsts = list(accumulate((count for _, count in inner), initial=len(functions)))
-    return Code(found[0] + cycles, found[1], firsts) if found is not None else None
+    return Code(found[0] + cycles, records, firsts) if found is not None else None
 
 
 def code_at(process: Process, functions: Leading, classes: Leading, firsts: Sequence[int], place: int) -> int | None:
