@@ -82,7 +82,14 @@ class KnownNames:
         return names
 
 
-def _known(process: Process, found: Code, names: Mapping[int, str], functions: bytes, classes: bytes) -> _Known:
+def _known(
+    process: Process,
+    found: Code,
+    owners: Sequence[int],
+    names: Mapping[int, str],
+    functions: bytes,
+    classes: bytes,
+) -> _Known:
     spots, files = process.builds.spots, files_of(process)
     code = spots(found.addresses)
     first = {address: at for at, address in reversed(list(enumerate(found.addresses)))}
