@@ -9,14 +9,13 @@ from typing import TypeVar
 
 from triage.corefile import CoreFile
 from triage.corefile.elf import PF_X
-from triage.corefile.memory import CoreMemory
 from triage.corefile.protocol import Region
 from triage.corefile.twins import Asked, Twins
 from triage.model import HeapCheck, HeapPlace, Hook, Opcache, Role, Runtime, ScriptFrame
 from triage.runtimes.php import facts, ini, modules, variables
 from triage.runtimes.php.builds import Builds, builds_of
 from triage.runtimes.php.callbacks import Callbacks
-from triage.runtimes.php.census import KnownNames, sooner
+from triage.runtimes.php.codenames import code_names
 from triage.runtimes.php.defaults import KnownDefaults
 from triage.runtimes.php.fibers import FoundFiber, fibers, stacks
 from triage.runtimes.php.fpm import worker
@@ -36,14 +35,11 @@ from triage.runtimes.php.heap import (
 from triage.runtimes.php.hooks import Hooks
 from triage.runtimes.php.inspector import Inspector
 from triage.runtimes.php.moduledata import ModuleData
-from triage.runtimes.php.names import Names, native_names
 from triage.runtimes.php.naming import constant_expression
 from triage.runtimes.php.opcache import KnownPlace, caches, opcache, shared_regions
 from triage.runtimes.php.panic import last_words
 from triage.runtimes.php.reader import Reader
-from triage.runtimes.php.records import Process
 from triage.runtimes.php.roots.loop import loop_start
-from triage.runtimes.php.twinnames import TwinNames
 from triage.runtimes.php.unwind import unwinding
 from triage.runtimes.php.vmstack import Page, VmStack
 from triage.runtimes.protocol import Inspection, Reading
@@ -329,26 +325,7 @@ class PhpProcess:
         return Frameless(functions, handlers) if functions and handlers else None
 
     def _names(self) -> Mapping[int, str]:
-        twins, loop = self._finder.kept(Twins), self._loop
-        whole = TwinNames(twins, self._core, self._asked("all names"), self._names_in)
-        names = TwinNames(twins, self._core, self._asked("names"), lambda memory: sooner(self._names_in(memory)))
-        return Names(names, whole, {loop: "execute_ex"} if loop is not None else {})
-
-    def _names_in(self, memory: CoreMemory) -> Mapping[int, str]:
-        """The names of built-in functions, by what is in this memory."""
-        reader = Reader(memory, self._php.layout)
-        executor = self._php.address("executor_globals")
-
-        def read() -> dict[int, str]:
-            functions, classes = (
-                reader.field(executor, "executor_globals", name) if executor else None
-                for name in ("function_table", "class_table")
-            )
-            return native_names(reader, functions, classes, self._php.extensions)
-
-        if self._builds is None:
-            return read()
-        return self._finder.kept(KnownNames).names(Process(memory, reader, self._php, self._builds), read)
+        return code_names(self._core, self._finder, self._php, self._builds, self._loop, self._asked)
 
     @cached_property
     def _builds(self) -> Builds | None:
