@@ -143,10 +143,22 @@ def _files(body: bytes) -> tuple[FileMapping, ...] | None:
     return _kept_files(body) if len(body) <= _KEPT else _mappings(body)
 
 
+class _Kept(tuple[FileMapping, ...]):
+    """Mappings by which questions are told apart again and again: hundreds of rows are hashed once."""
+
+    _hash: int | None = None
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = super().__hash__()
+        return self._hash
+
+
 @lru_cache(maxsize=64)
 def _kept_files(body: bytes) -> tuple[FileMapping, ...] | None:
     """The same for the next core: the workers of one master have the very same mappings."""
-    return _mappings(body)
+    found = _mappings(body)
+    return None if found is None else _Kept(found)
 
 
 def _mappings(body: bytes) -> tuple[FileMapping, ...] | None:
