@@ -9,8 +9,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
-from operator import attrgetter
+from operator import attrgetter, le
 from typing import NamedTuple
 
 from triage.corefile import elf
@@ -46,15 +45,15 @@ class ModuleMap:
     def __init__(self, modules: Sequence[MappedModule]) -> None:
         self._modules = sorted(modules, key=lambda module: module.start)
         self._starts = [module.start for module in self._modules]
-        self._apart = all(one.end <= other.start for one, other in pairwise(self._modules))
+        self._ends = [module.end for module in self._modules]
+        self._apart = all(map(le, self._ends, self._starts[1:]))
 
     def at(self, address: int) -> MappedModule | None:
         """The module that holds `address`; the lowest where several do."""
         last = bisect_right(self._starts, address)
-        for module in self._modules[last - 1 if self._apart and last else 0 : last]:
-            if address < module.end:
-                return module
-        return None
+        if self._apart:
+            return self._modules[last - 1] if last and address < self._ends[last - 1] else None
+        return next((module for module in self._modules[:last] if address < module.end), None)
 
 
 _RECENT: Recalled[Evidence] = Recalled()
