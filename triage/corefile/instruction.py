@@ -56,6 +56,10 @@ def _disassembler(machine: str) -> capstone.Cs | None:
 def decode(memory: Memory, machine: str | None, registers: Mapping[str, int], pc: int) -> Instruction | None:
     """The instruction at `pc`, its operands worked out from `registers`; `None` where there is no code to read."""
     raw = next((found for size in range(_LONGEST, 0, -1) if (found := memory.read(pc, size))), None)
+    if machine == "x86_64":
+        there = _anywhere(machine, raw) if raw else None
+        if there is not None:
+            return _X86(there, registers, memory, pc).instruction()
     one = _first(machine or "", raw, pc) if raw else None
     if one is None:
         return None
@@ -136,16 +140,26 @@ def _first(machine: str, raw: bytes, pc: int) -> capstone.CsInsn | None:
     return next(_each(machine, raw, pc), None)
 
 
+@lru_cache(maxsize=256)
+def _anywhere(machine: str, raw: bytes) -> capstone.CsInsn | None:
+    """The same where it says nothing of its own place, as all but relative jumps and calls do: decoded at 0."""
+    one = next(_each(machine, raw, 0), None)
+    return one if one is not None and x86.X86_GRP_BRANCH_RELATIVE not in one.groups else None
+
+
 def _each(machine: str, raw: bytes, address: int) -> Iterator[capstone.CsInsn]:
     found = _disassembler(machine)
     return iter(found.disasm(raw, address)) if found is not None else iter(())
 
 
 class _X86:
-    """One x86-64 instruction with the registers it ran on."""
+    """One x86-64 instruction with the registers it ran on; `at` is its address where it was decoded for no place."""
 
-    def __init__(self, one: capstone.CsInsn, registers: Mapping[str, int], memory: Memory) -> None:
+    def __init__(
+        self, one: capstone.CsInsn, registers: Mapping[str, int], memory: Memory, at: int | None = None
+    ) -> None:
         self._one = one
+        self._at = int(one.address) if at is None else at
         self._registers = registers
         self._memory = memory
         self._name = one.mnemonic.split()[-1]
@@ -154,7 +168,7 @@ class _X86:
     def instruction(self) -> Instruction:
         one = self._one
         return Instruction(
-            address=one.address, text=self.text, size=one.size, flow=self._flow(), target=self._target(),
+            address=self._at, text=self.text, size=one.size, flow=self._flow(), target=self._target(),
             operands=tuple(self.operands()),
         )  # fmt: skip
 
@@ -262,7 +276,7 @@ class _X86:
         if register is None:
             return 0
         if register == "rip":
-            return int(self._one.address + self._one.size)
+            return self._at + int(self._one.size)
         found = self._registers.get(_whole(register))
         return found & 0xFFFF_FFFF if found is not None and register != _whole(register) else found
 
