@@ -19,7 +19,7 @@ from triage.corefile.memory import CoreMemory
 from triage.corefile.modules import MappedModule
 from triage.corefile.protocol import Region
 
-_GAP = 2048  # one longer read with what nobody looked at in it is sooner done than two
+_GAP = 8192  # one longer read with what nobody looked at in it is sooner done than two
 _STEP = 16  # what malloc() aligns to: nothing is moved by less
 _MANY = 8
 _LARGEST = 1 << 16  # bytes: each word of them is looked at, once
