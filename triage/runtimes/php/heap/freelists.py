@@ -91,7 +91,7 @@ class FreeLists:
             if address >= high or (address - low) % size or count > most:
                 return None
             link = view[(address - low) >> 3]
-            if link == address + size and link < high and before:
+            if before and link == address + size < high and view[(link - low) >> 3] == link + size:
                 # Much of a run was never used: free block after block, which is seen at one glance.
                 links = view[(address - low) >> 3 :: size >> 3].tolist()
                 ahead = _alike(links, range(link, high, size))
