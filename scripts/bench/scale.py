@@ -3,9 +3,9 @@
     .venv/bin/python scripts/bench/scale.py [PART…]      parts: cores workers symbols python growth sparse deep start
 
 Times are processor time (user + system, children included), medians, in milliseconds: wall time on a
-busy machine tells of its neighbours. Cores are made here with this machine's PHP and Python. eu-stack
-and pystack take part when they are on PATH. `symbols` takes a PHP with its debug information apart:
-TRIAGE_BENCH_PHP names it, and TRIAGE_BENCH_DEBUG the folder that has .build-id/. With TRIAGE_BENCH_EXTENSIONS
+busy machine tells of its neighbours. Of three processes of each crash the least counts. Cores are made here with this
+machine's PHP and Python. eu-stack and pystack take part when they are on PATH. `symbols` takes a PHP with its debug
+information apart: TRIAGE_BENCH_PHP names it, and TRIAGE_BENCH_DEBUG the folder that has .build-id/. With TRIAGE_BENCH_EXTENSIONS
 (a folder of extensions built for it) and TRIAGE_BENCH_SCAN (one of ini files that name them) it loads them.
 """
 
@@ -43,6 +43,7 @@ from triage.unwind import Bounds, Tables, walk_threads
 NAMES = ("kill-main", "kill-40", "callbacks", "generator", "fiber", "include", "autoload", "magic", "output", "abort")
 _CRASHED, _OTHERS = Bounds(256, 80, 5_000_000), Bounds(32, 20, 1032)
 _SETS = 6
+_LEAST = "the least of 3 processes each"
 _NO_CHECK = 32  # the next stack that is put together is the 33rd
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 _PROGRAM = [sys.executable, "-m", "triage"]
@@ -107,8 +108,10 @@ def row(name: str, value: float, beside: float | None = None) -> None:
     print(f"  {name:<58}{value:>10.2f}{ratio}", flush=True)
 
 
-def each(cores: Sequence[Path], work: Callable[[Path], float]) -> float:
-    return statistics.median(work(core) for core in cores)
+def least(sets: Sequence[Sequence[Path]], work: Callable[[Path], float]) -> float:
+    """The median over the crashes of the least that any process of each took: neighbours only ever add."""
+    taken = [[work(core) for core in cores] for cores in sets]
+    return statistics.median(map(min, zip(*taken, strict=True)))
 
 
 def native(finder: Finder, tables: Tables, core: Path, *, php: bool) -> float:
@@ -207,9 +210,8 @@ def part_symbols(folder: Path) -> None:
         return cores
 
     sets = in_sets(folder, made)
-    cores = sets[0]
-    print(f"\nOne core of PHP with full debug information (median of {len(cores)})")
-    loop = each(cores, lambda core: command(gdb_loop(core, program, debug))[0])
+    print(f"\nOne core of PHP with full debug information (median of {len(sets[0])} crashes, {_LEAST})")
+    loop = least(of_others(sets), lambda core: command(gdb_loop(core, program, debug))[0])
     row("gdb -batch, one process a core", loop)
     whole_triage(sets, loop, Settings(debug_dirs=(Path(debug),)))
 
@@ -222,22 +224,26 @@ def _with_extensions() -> tuple[tuple[str, ...], dict[str, str]]:
     return ("-d", f"extension_dir={folder}"), {"PHP_INI_SCAN_DIR": configured}
 
 
+def of_others(sets: Sequence[Sequence[Path]]) -> Sequence[Sequence[Path]]:
+    """The half of the sets that is measured."""
+    return sets[len(sets) // 2 :]
+
+
 def whole_triage(sets: Sequence[Sequence[Path]], loop: float, settings: Settings) -> None:
     """The rows of new and known shapes. Each set has the same crashes of other processes; a core is read once."""
-    known, other = sets[: len(sets) // 2], sets[len(sets) // 2 :]
+    known, other = sets[: len(sets) // 2], of_others(sets)
     with Pipeline(settings) as pipeline:
         for cores in known:
             for core in cores:
                 pipeline.triage(core)
         gc.collect()
         gc.freeze()  # as a batch's worker does
-        again = [core for cores in other for core in cores]
-        row("whole triage, a known shape, another process", each(again, lambda core: through(pipeline, core)), loop)
-        composed = each(again, lambda core: of_known_calls(pipeline, core))
+        row("whole triage, a known shape, another process", least(other, lambda core: through(pipeline, core)), loop)
+        composed = least(other, lambda core: of_known_calls(pipeline, core))
         row("whole triage, a new shape of calls seen in other stacks", composed, loop)
-        row("whole triage, a new shape, GDB asked", each(again, lambda core: new_shape(pipeline, core)), loop)
+        row("whole triage, a new shape, GDB asked", least(other, lambda core: new_shape(pipeline, core)), loop)
         ways = pipeline.lanes
-        row("  the same where GDB has to open the core", each(again, lambda core: opened(pipeline, core)), loop)
+        row("  the same where GDB has to open the core", least(other, lambda core: opened(pipeline, core)), loop)
         print(f"  (new shapes: {ways['named']} named without their core, {ways['asked']} with it)")
 
 
@@ -260,31 +266,36 @@ def part_workers(folder: Path) -> None:
     cases = [case for case in CASES if case.name in NAMES and case.signal == "SIGSEGV"]
     with serving(program, folder, None, ("-d", "ffi.enable=1")) as workers:
         sets = in_sets(folder, lambda place: [workers.crash(c, place / f"{c.name}.core").core for c in cases])
-    print(f"\nOne core of a php-fpm worker, ms of processor time (median of {len(cases)} crashes)")
-    loop = each(sets[0], lambda core: command(gdb_loop(core, program))[0])
+    print(f"\nOne core of a php-fpm worker, ms of processor time (median of {len(cases)} crashes, {_LEAST})")
+    loop = least(of_others(sets), lambda core: command(gdb_loop(core, program))[0])
     row("gdb -batch, one process a core", loop)
     whole_triage(sets, loop, Settings())
 
 
 def part_cores(folder: Path) -> None:
     sets = in_sets(folder, php_cores)
-    cores = sets[0]
+    cores, others = sets[0], of_others(sets)
     program = shutil.which("php") or "php"
-    print(f"\nOne core of PHP, ms of processor time (median of {len(cores)}), and how many fit into the gdb loop")
-    loop = each(cores, lambda core: command(gdb_loop(core, program))[0])
+    print(f"\nOne core of PHP, ms of processor time (median of {len(cores)} crashes, {_LEAST}),")
+    print("and how many fit into the gdb loop")
+    loop = least(others, lambda core: command(gdb_loop(core, program))[0])
     row("gdb -batch, one process a core", loop)
     eu = None
     if shutil.which("eu-stack"):
-        eu = each(cores, lambda core: command(["eu-stack", "-n", "64", "--core", str(core), "-e", program])[0])
+        eu = least(others, lambda core: command(["eu-stack", "-n", "64", "--core", str(core), "-e", program])[0])
         row("eu-stack -n 64, one process a core", eu, loop)
     finder = Finder()
     tables = Tables(finder)
     for core in cores:
         native(finder, tables, core, php=True)
-    alone = each(cores, lambda core: walked(finder, tables, core))
+    alone = least(others, lambda core: walked(finder, tables, core))
     row("fast lane: native addresses", alone, loop)
-    row("fast lane: identity and native addresses", each(cores, lambda c: native(finder, tables, c, php=False)), loop)
-    whole = each(cores, lambda core: native(finder, tables, core, php=True))
+    row(
+        "fast lane: identity and native addresses",
+        least(others, lambda c: native(finder, tables, c, php=False)),
+        loop,
+    )
+    whole = least(others, lambda core: native(finder, tables, core, php=True))
     row("fast lane: the same and PHP's stack", whole, loop)
     whole_triage(sets, loop, Settings())
     if eu is not None:
