@@ -5,8 +5,9 @@
 Times are processor time (user + system, children included), medians, in milliseconds: wall time on a
 busy machine tells of its neighbours. Of three processes of each crash the least counts. Cores are made here with this
 machine's PHP and Python. eu-stack and pystack take part when they are on PATH. `symbols` takes a PHP with its debug
-information apart: TRIAGE_BENCH_PHP names it, and TRIAGE_BENCH_DEBUG the folder that has .build-id/. With TRIAGE_BENCH_EXTENSIONS
-(a folder of extensions built for it) and TRIAGE_BENCH_SCAN (one of ini files that name them) it loads them.
+information apart: TRIAGE_BENCH_PHP names it, and TRIAGE_BENCH_DEBUG the folder that has .build-id/. With
+TRIAGE_BENCH_EXTENSIONS (a folder of extensions built for it) and TRIAGE_BENCH_SCAN (one of ini files that name
+them) it loads them.
 """
 
 from __future__ import annotations
