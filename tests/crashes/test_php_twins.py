@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.crashes.test_php_builds import reading
+from tests.crashes.alike import a_change_is_seen, read_as_alone, recorded_as_alone
 from tests.lab.fpm import find_fpm
 from tests.lab.php import CASES
 from tests.lab.worker import serving
-from triage.config import Settings
 from triage.corefile import open_core
 from triage.corefile.twins import Twins
-from triage.pipeline import Pipeline
 from triage.symbols import Finder
-from triage.wire import crash_to_json
 
 pytestmark = [pytest.mark.php, pytest.mark.gdb]
 
@@ -36,12 +32,6 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         return [server.crash(page, folder / f"{page.name}-{turn}.core").core for turn in range(3) for page in pages]
 
 
-def _record(pipeline: Pipeline, core: Path) -> dict[str, Any]:
-    crash = pipeline.triage(core).crash
-    assert crash is not None
-    return {**crash_to_json(crash), "timing": None, "time": None}
-
-
 def _recalled(finder: Finder) -> dict[str, int]:
     """How often each question was answered from memory."""
     found: dict[str, int] = {}
@@ -52,20 +42,13 @@ def _recalled(finder: Finder) -> dict[str, int]:
 
 
 def test_a_twin_reads_as_it_does_alone(workers: list[Path]) -> None:
-    shared = Finder()
-    for core in (*workers, *reversed(workers)):
-        assert reading(core, shared) == reading(core, Finder()), core.name
-    known = _recalled(shared)
+    known = _recalled(read_as_alone(workers))
     # Of 24 readings all but the first few of each were answered by another worker's.
     assert {what for what, count in known.items() if count >= 12} >= {"extensions", "options", "environment", "names"}
 
 
 def test_the_records_of_twins_are_those_of_a_pipeline_that_saw_no_other(workers: list[Path]) -> None:
-    with Pipeline(Settings()) as warm:
-        found = {core: _record(warm, core) for core in workers}
-    for core in workers[-4:]:
-        with Pipeline(Settings()) as fresh:
-            assert _record(fresh, core) == found[core], core.name
+    recorded_as_alone(workers)
 
 
 @pytest.mark.parametrize(
@@ -79,19 +62,7 @@ def test_one_byte_that_differs_is_seen(
     workers: list[Path], tmp_path: Path, before: bytes, after: bytes, told: dict[str, str]
 ) -> None:
     """A worker whose settings are others than its twins', by the memory of its core."""
-    shared = Finder()
-    for core in workers[:8]:
-        reading(core, shared)
-    changed = tmp_path / "changed.core"
-    contents = workers[8].read_bytes()
-    assert before in contents
-    changed.write_bytes(contents.replace(before, after))
-    found = reading(changed, shared)
-    options = found["runtime"]["options"]
-    assert {name: options[name] for name in told} == told
-    assert found == reading(changed, Finder())
-    # And the twin after it is not taken in by the changed one.
-    assert reading(workers[9], shared) == reading(workers[9], Finder())
+    a_change_is_seen(workers, tmp_path, before, after, told)
 
 
 def test_other_files_at_the_same_addresses_are_no_twin(workers: list[Path], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ and is mapped, so they are unpacked straight from the map (gABI, "ELF Header", "
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import add
@@ -149,6 +149,10 @@ class Columns(NamedTuple):
         return max(map(add, self.offsets, self.file_sizes), default=0)
 
 
+Row = tuple[int, int, int, int, int, int]
+"""A program header as the columns have it."""
+
+
 def read_columns(data: Buffer, header: Header) -> Columns:
     """The program headers that lie within the data."""
     raw = b"".join(_tables(data, header))
@@ -159,7 +163,13 @@ def read_columns(data: Buffer, header: Header) -> Columns:
 
 def columns_of(segments: Iterable[Segment]) -> Columns:
     """The same of headers that were read one by one."""
-    rows = [(one.type, one.flags, one.offset, one.address, one.file_size, one.memory_size) for one in segments]
+    return turned(
+        [(one.type, one.flags, one.offset, one.address, one.file_size, one.memory_size) for one in segments]
+    )
+
+
+def turned(rows: Sequence[Row]) -> Columns:
+    """Rows as columns."""
     return Columns(*([row[at] for row in rows] for at in range(len(Columns._fields))))
 
 

@@ -56,10 +56,9 @@ def _disassembler(machine: str) -> capstone.Cs | None:
 def decode(memory: Memory, machine: str | None, registers: Mapping[str, int], pc: int) -> Instruction | None:
     """The instruction at `pc`, its operands worked out from `registers`; `None` where there is no code to read."""
     raw = next((found for size in range(_LONGEST, 0, -1) if (found := memory.read(pc, size))), None)
-    if machine == "x86_64":
-        there = _anywhere(machine, raw) if raw else None
-        if there is not None:
-            return _X86(there, registers, memory, pc).instruction()
+    there = _anywhere(raw) if raw and machine == "x86_64" else None
+    if there is not None:
+        return _X86(there, registers, memory, pc).instruction()
     one = _first(machine or "", raw, pc) if raw else None
     if one is None:
         return None
@@ -141,9 +140,9 @@ def _first(machine: str, raw: bytes, pc: int) -> capstone.CsInsn | None:
 
 
 @lru_cache(maxsize=256)
-def _anywhere(machine: str, raw: bytes) -> capstone.CsInsn | None:
+def _anywhere(raw: bytes) -> capstone.CsInsn | None:
     """The same where it says nothing of its own place, as all but relative jumps and calls do: decoded at 0."""
-    one = next(_each(machine, raw, 0), None)
+    one = next(_each("x86_64", raw, 0), None)
     return one if one is not None and x86.X86_GRP_BRANCH_RELATIVE not in one.groups else None
 
 

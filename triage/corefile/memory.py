@@ -10,7 +10,7 @@ from mmap import ALLOCATIONGRANULARITY, MADV_WILLNEED, mmap
 from operator import itemgetter
 from typing import TypeVar
 
-from triage.corefile.elf import PF_R, PF_W, PT_LOAD, Buffer, Columns
+from triage.corefile.elf import PF_R, PF_W, PT_LOAD, Buffer, Columns, Row, turned
 from triage.corefile.notes import FileMapping
 from triage.corefile.protocol import Region
 
@@ -22,10 +22,6 @@ MAX_READ = 64 * 1024 * 1024
 _LARGE = 64 * 1024
 _ADDRESS = itemgetter(Columns._fields.index("addresses"))
 _START = itemgetter(FileMapping._fields.index("start"))
-
-
-Row = tuple[int, int, int, int, int, int]
-"""A segment as its columns have it."""
 
 
 def _loaded(segments: Columns) -> Columns:
@@ -40,8 +36,7 @@ def _loaded(segments: Columns) -> Columns:
 
 def _with(loads: Columns, more: list[Row]) -> Columns:
     """These and more, by address."""
-    rows = sorted([*zip(*loads, strict=True), *more], key=_ADDRESS)
-    return Columns(*([row[at] for row in rows] for at in range(len(Columns._fields))))
+    return turned(sorted([*zip(*loads, strict=True), *more], key=_ADDRESS))
 
 
 def _in_order(some: list[int], of: list[int]) -> bool:

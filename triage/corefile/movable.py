@@ -138,7 +138,7 @@ class _Piece(NamedTuple):
 class Movable(NamedTuple):
     """Evidence without the addresses it was found at."""
 
-    files: Files
+    bases: tuple[int, ...]
     areas: Areas
     pieces: tuple[_Piece, ...]
     lacking: tuple[tuple[int, int], ...]
@@ -146,7 +146,7 @@ class Movable(NamedTuple):
 
     def holds(self, memory: CoreMemory, files: Files) -> Shift | None:
         """By how much everything was moved, where a process with the same files has the same in its memory."""
-        by: list[int | None] = [new - old for new, old in zip(files.bases, self.files.bases, strict=True)]
+        by: list[int | None] = [new - old for new, old in zip(files.bases, self.bases, strict=True)]
         by += [None] * (len(self.areas) - len(by))
         if not all(_fits(piece, memory, by) for piece in self.pieces):
             return None
@@ -236,7 +236,7 @@ def movable(noting: Noting, files: Files) -> Movable | None:
     ordered = _in_order([piece for piece in pieces if piece is not None], areas)
     if None in pieces or ordered is None:
         return None
-    return Movable(files, areas, tuple(ordered), noting.lacking, told)
+    return Movable(files.bases, areas, tuple(ordered), noting.lacking, told)
 
 
 def _can_move(answer: object) -> bool:

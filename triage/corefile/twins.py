@@ -83,17 +83,17 @@ class Twins:
 
     def same(self, core: CoreFile, question: Hashable, work: Callable[[], T]) -> T:
         """The answer of `work`, which must depend on nothing but which files lie where."""
-        answers = self._same.setdefault(self.kind(core.modules), {})
-        if question not in answers:
-            answers[question] = work()
-        return cast(T, answers[question])
+        return self._once(self.kind(core.modules), question, work)
 
     def alike(self, core: CoreFile, question: Hashable, work: Callable[[Files], T]) -> T:
         """The answer of `work`, which must depend on nothing but which files there are, wherever they lie."""
         files = self.files(core)
-        answers = self._same.setdefault(self.kind(files.same), {})
+        return self._once(self.kind(files.same), question, lambda: work(files))
+
+    def _once(self, kind: int, question: Hashable, work: Callable[[], T]) -> T:
+        answers = self._same.setdefault(kind, {})
         if question not in answers:
-            answers[question] = work(files)
+            answers[question] = work()
         return cast(T, answers[question])
 
     def get(
