@@ -11,7 +11,9 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from struct import Struct
+from struct import error as StructError
 from typing import NamedTuple
 
 from triage.corefile.evidence import Evidence, Noting, joined
@@ -21,7 +23,6 @@ from triage.corefile.protocol import Region
 
 _GAP = 8192  # one longer read with what nobody looked at in it is sooner done than two
 _STEP = 16  # what malloc() aligns to: nothing is moved by less
-_MANY = 8
 _LARGEST = 1 << 16  # bytes: each word of them is looked at, once
 
 
@@ -103,36 +104,75 @@ class Shift:
         return address + by
 
 
-class _Links(NamedTuple):
-    """Many addresses in one piece that lead into one area."""
+class _Link(NamedTuple):
+    """An address `place` bytes into its piece, and the area it leads into."""
 
+    place: int
     area: int
-    places: Struct
-    addresses: tuple[int, ...]
-
-
-class _Singles(NamedTuple):
-    """All other addresses in a piece, each with the area it leads into."""
-
-    areas: tuple[int, ...]
-    places: Struct
-    addresses: tuple[int, ...]
+    address: int
 
 
 class _Piece(NamedTuple):
-    """A stretch of memory: what in it is no address, and what is. `spans` of it were looked at, `(from, to)`."""
+    """Neighbouring stretches of memory, read at once. `spans` of it were looked at, `(from, to)`.
+
+    `parts` are what they hold, in order: addresses, and what is none.
+    """
 
     area: int
     spans: tuple[tuple[int, int], ...]
-    plain: Struct
-    contents: tuple[bytes, ...]
-    links: tuple[_Links, ...]
-    singles: _Singles
+    parts: tuple[bytes | _Link, ...]
 
     @property
-    def leads_to(self) -> set[int]:
-        """The areas whose shift this piece tells."""
-        return {*self.singles.areas, *(one.area for one in self.links)}
+    def links(self) -> Iterator[_Link]:
+        """The addresses in it."""
+        return (part for part in self.parts if isinstance(part, _Link))
+
+
+class _Read(NamedTuple):
+    """How a piece is read in another process: `looked` takes the stretches out of it.
+
+    `tells` are the first addresses to lead into an area that nothing read before leads into.
+    """
+
+    area: int
+    start: int
+    size: int
+    looked: Struct
+    tells: tuple[_Link, ...]
+
+
+class _Contents:
+    """All that pieces hold, put together for a process in which all lies elsewhere: at once, and each value once."""
+
+    def __init__(self, pieces: Iterable[_Piece]) -> None:
+        parts = [part for piece in pieces for part in piece.parts]
+        parts.append(b"")  # one item alone would come without its tuple
+        self._plain = [*dict.fromkeys(part for part in parts if isinstance(part, bytes))]
+        links = dict.fromkeys(part[1:] for part in parts if isinstance(part, _Link))
+        by_area = {area: [address for other, address in links if other == area] for area, _ in links}
+        self._addresses = [(area, tuple(addresses)) for area, addresses in by_area.items()]
+        keys: list[object] = [*self._plain, *((area, one) for area, found in self._addresses for one in found)]
+        numbers = {key: number for number, key in enumerate(keys)}
+        self._count = len(parts)
+        self._in_order = itemgetter(*(numbers[part if isinstance(part, bytes) else part[1:]] for part in parts))
+        self._whole = Struct("<" + "".join(f"{len(part)}s" if isinstance(part, bytes) else "Q" for part in parts))
+
+    def moved(self, by: Sequence[int | None]) -> bytes | None:
+        """The bytes, each area's addresses moved by so much; `None` where one is then no address."""
+        values: list[bytes | int] = [*self._plain]
+        for area, addresses in self._addresses:
+            off = by[area] or 0
+            values += [address + off for address in addresses]
+        try:
+            return self._whole.pack(*self._in_order(values))
+        except StructError:
+            return None
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes to keep, about."""
+        addresses = sum(len(found) for _, found in self._addresses)
+        return sum(40 + len(raw) for raw in self._plain) + 40 * addresses + 24 * self._count
 
 
 class Movable(NamedTuple):
@@ -140,7 +180,9 @@ class Movable(NamedTuple):
 
     bases: tuple[int, ...]
     areas: Areas
-    pieces: tuple[_Piece, ...]
+    spans: tuple[tuple[int, int], ...]
+    reads: tuple[_Read, ...]
+    contents: _Contents
     lacking: tuple[tuple[int, int], ...]
     told: tuple[tuple[Callable[..., object], tuple[Hashable, ...], object], ...]
 
@@ -148,7 +190,8 @@ class Movable(NamedTuple):
         """By how much everything was moved, where a process with the same files has the same in its memory."""
         by: list[int | None] = [new - old for new, old in zip(files.bases, self.bases, strict=True)]
         by += [None] * (len(self.areas) - len(by))
-        if not all(_fits(piece, memory, by) for piece in self.pieces):
+        found = self._read(memory, by)
+        if found is None or found != self.contents.moved(by):
             return None
         shift = Shift(self.areas, by)
         try:
@@ -157,9 +200,23 @@ class Movable(NamedTuple):
         except Unmoved:
             return None
 
+    def _read(self, memory: CoreMemory, by: list[int | None]) -> bytes | None:
+        """The bytes that were looked at; `by` learns how far areas were moved, where addresses lead into them."""
+        found = list[bytes]()
+        for area, start, size, looked, tells in self.reads:
+            raw = memory.read(start + (by[area] or 0), size)
+            if raw is None:
+                return None
+            for place, target, address in tells:
+                by[target] = off = int.from_bytes(raw[place : place + 8], "little") - address
+                if off % _STEP:
+                    return None
+            found += looked.unpack(raw)
+        return b"".join(found)
+
     def there(self, memory: CoreMemory, shift: Shift) -> Evidence:
         """The same evidence with the addresses of the process it holds for."""
-        spans = [(shift.moved(start), end - start) for piece in self.pieces for start, end in piece.spans]
+        spans = [(shift.moved(start), end - start) for start, end in self.spans]
         return Evidence(
             tuple((at, memory.read(at, size) or b"") for at, size in spans),
             tuple((shift.moved(at), size) for at, size in self.lacking),
@@ -169,40 +226,8 @@ class Movable(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes it takes to keep, about."""
-        return sum(_size(piece) for piece in self.pieces) + 100 * (len(self.lacking) + len(self.told))
-
-
-def _size(piece: _Piece) -> int:
-    addresses = len(piece.singles.addresses) + sum(len(one.addresses) for one in piece.links)
-    return 300 + sum(40 + len(raw) for raw in piece.contents) + 100 * len(piece.links) + 40 * addresses
-
-
-def _fits(piece: _Piece, memory: CoreMemory, by: list[int | None]) -> bool:
-    """Whether this piece is there, moved; `by` learns how far the areas it leads into were moved."""
-    area, spans, plain, contents, links, (areas, places, singles) = piece
-    moved = by[area]
-    raw = memory.read(spans[0][0] + moved, plain.size) if moved is not None else None
-    if raw is None or plain.unpack(raw) != contents:
-        return False
-    for target, address, found in zip(areas, singles, places.unpack(raw), strict=True):
-        if found - address != by[target] and not _is_news(by, target, found - address):
-            return False
-    for target, where, addresses in links:
-        there = where.unpack(raw)
-        off = by[target] or 0
-        if by[target] is None and not _is_news(by, target, off := there[0] - addresses[0]):
-            return False
-        if there != tuple([address + off for address in addresses]):
-            return False
-    return True
-
-
-def _is_news(by: list[int | None], area: int, off: int) -> bool:
-    """Whether this is the first that is told of how far an area was moved."""
-    if by[area] is not None or off % _STEP:
-        return False
-    by[area] = off
-    return True
+        rest = 300 * len(self.reads) + 100 * (len(self.spans) + len(self.lacking) + len(self.told))
+        return self.contents.size + rest
 
 
 def _says(
@@ -236,7 +261,9 @@ def movable(noting: Noting, files: Files) -> Movable | None:
     ordered = _in_order([piece for piece in pieces if piece is not None], areas)
     if None in pieces or ordered is None:
         return None
-    return Movable(files.bases, areas, tuple(ordered), noting.lacking, told)
+    spans = tuple(span for piece in ordered for span in piece.spans)
+    reads = tuple(_reads(ordered, areas))
+    return Movable(files.bases, areas, spans, reads, _Contents(ordered), noting.lacking, told)
 
 
 def _can_move(answer: object) -> bool:
@@ -275,53 +302,43 @@ def _in_order(pieces: Sequence[_Piece], areas: Areas) -> list[_Piece] | None:
             return None
         left = [piece for piece in left if piece.area not in known]
         found += reached
-        known.update(area for piece in reached for area in piece.leads_to)
+        known.update(link.area for piece in reached for link in piece.links)
     return found
+
+
+def _reads(pieces: Iterable[_Piece], areas: Areas) -> Iterator[_Read]:
+    """How these pieces are read one after another."""
+    known = set(range(areas.files))
+    for piece in pieces:
+        start, end = piece.spans[0][0], piece.spans[-1][1]
+        first = {link.area: link for link in (*piece.links,)[::-1] if link.area not in known}
+        known.update(first)
+        yield _Read(piece.area, start, end - start, _taking(piece.spans), tuple(first.values()))
+
+
+def _taking(spans: Sequence[tuple[int, int]]) -> Struct:
+    """What takes these stretches out of all that lies between the first and the last."""
+    format, at = ["<"], spans[0][0]
+    for start, end in spans:
+        format.append(f"{start - at}x{end - start}s")
+        at = end
+    return Struct("".join(format))
 
 
 def _piece(areas: Areas, stretches: Sequence[tuple[int, bytes]]) -> _Piece | None:
     """What these neighbours hold, addresses apart from all else; `None` where nothing is mapped."""
-    first, (last, rest) = stretches[0][0], stretches[-1]
-    area, size = areas.at(first), last + len(rest) - first
+    first = stretches[0][0]
+    area, parts = areas.at(first), list[bytes | _Link]()
     if area is None:
         return None
-    plain, contents, links = list[tuple[int, str, int]](), list[bytes](), dict[int, list[tuple[int, int]]]()
     for start, raw in stretches:
         begun = 0
-        for at in (*range(-start % 8, len(raw) - 7, 8), len(raw)):
+        for at in range(-start % 8, len(raw) - 7, 8):
             word = int.from_bytes(raw[at : at + 8], "little")
-            target = areas.at(word) if at < len(raw) else None
+            target = areas.at(word)
             if target is not None:
-                links.setdefault(target, []).append((start + at - first, word))
-            if (target is not None or at == len(raw)) and at > begun:
-                plain.append((start + begun - first, f"{at - begun}s", at - begun))
-                contents.append(raw[begun:at])
-            if target is not None:
+                parts += [raw[begun:at], _Link(start + at - first, target, word)]
                 begun = at + 8
-    many = {target: found for target, found in links.items() if len(found) >= _MANY}
-    single = sorted((*one, target) for target, found in links.items() if target not in many for one in found)
-    return _Piece(
-        area,
-        tuple((start, start + len(raw)) for start, raw in stretches),
-        _struct(plain, size),
-        tuple(contents),
-        tuple(_Links(target, _words(found, size), _addresses(found)) for target, found in many.items()),
-        _Singles(tuple(target for _, _, target in single), _words(single, size), _addresses(single)),
-    )
-
-
-def _addresses(found: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    return tuple(address for _, address, *_ in found)
-
-
-def _words(found: Sequence[tuple[int, ...]], size: int) -> Struct:
-    return _struct([(at, "Q", 8) for at, *_ in found], size)
-
-
-def _struct(fields: Sequence[tuple[int, str, int]], size: int) -> Struct:
-    """What takes these fields `(place, format, size)` out of so many bytes."""
-    format, at = ["<"], 0
-    for place, code, length in fields:
-        format.append(f"{place - at}x{code}")
-        at = place + length
-    return Struct("".join((*format, f"{size - at}x")))
+        parts.append(raw[begun:])
+    spans = tuple((start, start + len(raw)) for start, raw in stretches)
+    return _Piece(area, spans, tuple(part for part in parts if part))
