@@ -3,7 +3,8 @@
     .venv/bin/python scripts/bench/scale.py [PART…]      parts: cores workers symbols python growth sparse deep start
 
 Times are processor time (user + system, children included), medians, in milliseconds: wall time on a
-busy machine tells of its neighbours. Of three processes of each crash the least counts. Cores are made here with this
+busy machine tells of its neighbours. Of three processes of each crash the least counts, and what is compared is
+measured in turns: a neighbour that comes and goes slows all of it alike. Cores are made here with this
 machine's PHP and Python. eu-stack and pystack take part when they are on PATH. `symbols` takes a PHP with its debug
 information apart: TRIAGE_BENCH_PHP names it, and TRIAGE_BENCH_DEBUG the folder that has .build-id/. With
 TRIAGE_BENCH_EXTENSIONS (a folder of extensions built for it) and TRIAGE_BENCH_SCAN (one of ini files that name
@@ -12,6 +13,7 @@ them) it loads them.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import gc
 import os
@@ -42,6 +44,19 @@ from triage.symbols import Finder
 from triage.unwind import Bounds, Tables, walk_threads
 
 NAMES = ("kill-main", "kill-40", "callbacks", "generator", "fiber", "include", "autoload", "magic", "output", "abort")
+_ROWS = (
+    "gdb -batch, one process a core",
+    "whole triage, a known shape, another process",
+    "whole triage, a new shape of calls seen in other stacks",
+    "whole triage, a new shape, GDB asked",
+    "  the same where GDB has to open the core",
+)
+_FAST = (
+    "fast lane: native addresses",
+    "fast lane: identity and native addresses",
+    "fast lane: the same and PHP's stack",
+)
+_EU_STACK = "eu-stack -n 64, one process a core"
 _CRASHED, _OTHERS = Bounds(256, 80, 5_000_000), Bounds(32, 20, 1032)
 _SETS = 6
 _LEAST = "the least of 3 processes each"
@@ -58,20 +73,17 @@ def spent(who: int) -> float:
 
 def command(argv: Sequence[str], limit: float = 600) -> tuple[float, float]:
     """`(processor time in ms, wall time in s)` of a command with all its children."""
-    before, begun = spent(resource.RUSAGE_CHILDREN), time.monotonic()
+    others, before, begun = _children(), spent(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=limit)
     wall = time.monotonic() - begun
-    _reap()
+    for left_behind in _children() - others:
+        os.waitpid(left_behind, 0)  # only then is its time counted
     return spent(resource.RUSAGE_CHILDREN) - before, wall
 
 
-def _reap() -> None:
-    """Wait for processes the command left behind: only then is their time counted."""
-    try:
-        while True:
-            os.wait()
-    except ChildProcessError:
-        return  # there are none
+def _children() -> set[int]:
+    tasks = Path("/proc/self/task").iterdir()
+    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
 
 
 def own(work: Callable[[], object]) -> float:
@@ -109,10 +121,20 @@ def row(name: str, value: float, beside: float | None = None) -> None:
     print(f"  {name:<58}{value:>10.2f}{ratio}", flush=True)
 
 
-def least(sets: Sequence[Sequence[Path]], work: Callable[[Path], float]) -> float:
-    """The median over the crashes of the least that any process of each took: neighbours only ever add."""
-    taken = [[work(core) for core in cores] for cores in sets]
-    return statistics.median(map(min, zip(*taken, strict=True)))
+Work = Callable[[Path], float]
+"""What is measured of a core: ms of processor time."""
+
+
+def least(sets: Sequence[Sequence[Path]], *works: Work) -> list[float]:
+    """Of each work the median over the crashes of the least that any process of each took: neighbours only ever add.
+
+    The works take turns from one set of processes to the next.
+    """
+    taken: list[list[list[float]]] = [[] for _ in works]
+    for cores in sets:
+        for work, found in zip(works, taken, strict=True):
+            found.append([work(core) for core in cores])
+    return [statistics.median(map(min, zip(*found, strict=True))) for found in taken]
 
 
 def native(finder: Finder, tables: Tables, core: Path, *, php: bool) -> float:
@@ -145,25 +167,40 @@ def through(pipeline: Pipeline, core: Path) -> float:
     return ours + gdbs(pipeline) - before
 
 
-def new_shape(pipeline: Pipeline, core: Path) -> float:
-    """The same for a stack none of whose calls was ever seen; GDB's spot checks are left out."""
-    pipeline._lanes._shapes = Shapes()
-    pipeline._lanes._drafted["named"] = _NO_CHECK
-    return through(pipeline, core)
+class Ways:
+    """The ways of a core through one pipeline, which must have met its shape before."""
 
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._lanes = pipeline._lanes
+        self._known = self._lanes._shapes
 
-def opened(pipeline: Pipeline, core: Path) -> float:
-    """The same where GDB opens the core."""
-    pipeline._lanes._shapes = Shapes()
-    pipeline._lanes._is_drafting = False
-    return through(pipeline, core)
+    def known(self, core: Path) -> float:
+        """A known shape."""
+        self._lanes._shapes = self._known
+        return through(self._pipeline, core)
 
+    def of_known_calls(self, core: Path) -> float:
+        """A stack that was never seen, but whose calls were; GDB's spot checks are left out."""
+        self._lanes._shapes = copy.copy(self._known)
+        self._lanes._shapes._stacks = type(self._known._stacks)()
+        self._lanes._drafted["composed"] = _NO_CHECK
+        return through(self._pipeline, core)
 
-def of_known_calls(pipeline: Pipeline, core: Path) -> float:
-    """The same for a stack that was never seen, but whose calls were; GDB's spot checks are left out."""
-    pipeline._lanes._shapes._stacks.clear()
-    pipeline._lanes._drafted["composed"] = _NO_CHECK
-    return through(pipeline, core)
+    def new(self, core: Path) -> float:
+        """A stack none of whose calls was ever seen; GDB's spot checks are left out."""
+        self._lanes._shapes = Shapes()
+        self._lanes._drafted["named"] = _NO_CHECK
+        return through(self._pipeline, core)
+
+    def opened(self, core: Path) -> float:
+        """The same where GDB opens the core."""
+        self._lanes._shapes, before = Shapes(), self._lanes._is_drafting
+        self._lanes._is_drafting = False
+        try:
+            return through(self._pipeline, core)
+        finally:
+            self._lanes._is_drafting = before
 
 
 def php_cores(folder: Path) -> list[Path]:
@@ -212,9 +249,7 @@ def part_symbols(folder: Path) -> None:
 
     sets = in_sets(folder, made)
     print(f"\nOne core of PHP with full debug information (median of {len(sets[0])} crashes, {_LEAST})")
-    loop = least(of_others(sets), lambda core: command(gdb_loop(core, program, debug))[0])
-    row("gdb -batch, one process a core", loop)
-    whole_triage(sets, loop, Settings(debug_dirs=(Path(debug),)))
+    whole_triage(sets, Settings(debug_dirs=(Path(debug),)), lambda core: command(gdb_loop(core, program, debug))[0])
 
 
 def _with_extensions() -> tuple[tuple[str, ...], dict[str, str]]:
@@ -230,8 +265,8 @@ def of_others(sets: Sequence[Sequence[Path]]) -> Sequence[Sequence[Path]]:
     return sets[len(sets) // 2 :]
 
 
-def whole_triage(sets: Sequence[Sequence[Path]], loop: float, settings: Settings) -> None:
-    """The rows of new and known shapes. Each set has the same crashes of other processes; a core is read once."""
+def whole_triage(sets: Sequence[Sequence[Path]], settings: Settings, loop: Work) -> None:
+    """The GDB loop, and new and known shapes. Each set has the same crashes of other processes."""
     known, other = sets[: len(sets) // 2], of_others(sets)
     with Pipeline(settings) as pipeline:
         for cores in known:
@@ -239,13 +274,13 @@ def whole_triage(sets: Sequence[Sequence[Path]], loop: float, settings: Settings
                 pipeline.triage(core)
         gc.collect()
         gc.freeze()  # as a batch's worker does
-        row("whole triage, a known shape, another process", least(other, lambda core: through(pipeline, core)), loop)
-        composed = least(other, lambda core: of_known_calls(pipeline, core))
-        row("whole triage, a new shape of calls seen in other stacks", composed, loop)
-        row("whole triage, a new shape, GDB asked", least(other, lambda core: new_shape(pipeline, core)), loop)
-        ways = pipeline.lanes
-        row("  the same where GDB has to open the core", least(other, lambda core: opened(pipeline, core)), loop)
-        print(f"  (new shapes: {ways['named']} named without their core, {ways['asked']} with it)")
+        ways = Ways(pipeline)
+        taken = least(other, loop, ways.known, ways.of_known_calls, ways.new, ways.opened)
+        for name, value in zip(_ROWS, taken, strict=True):
+            row(name, value, taken[0])
+        print(
+            f"  (new shapes: {pipeline.lanes['named']} named without their core, {pipeline.lanes['asked']} with it)"
+        )
 
 
 def in_sets(folder: Path, make_set: Callable[[Path], list[Path]]) -> list[list[Path]]:
@@ -268,9 +303,7 @@ def part_workers(folder: Path) -> None:
     with serving(program, folder, None, ("-d", "ffi.enable=1")) as workers:
         sets = in_sets(folder, lambda place: [workers.crash(c, place / f"{c.name}.core").core for c in cases])
     print(f"\nOne core of a php-fpm worker, ms of processor time (median of {len(cases)} crashes, {_LEAST})")
-    loop = least(of_others(sets), lambda core: command(gdb_loop(core, program))[0])
-    row("gdb -batch, one process a core", loop)
-    whole_triage(sets, loop, Settings())
+    whole_triage(sets, Settings(), lambda core: command(gdb_loop(core, program))[0])
 
 
 def part_cores(folder: Path) -> None:
@@ -279,27 +312,30 @@ def part_cores(folder: Path) -> None:
     program = shutil.which("php") or "php"
     print(f"\nOne core of PHP, ms of processor time (median of {len(cores)} crashes, {_LEAST}),")
     print("and how many fit into the gdb loop")
-    loop = least(others, lambda core: command(gdb_loop(core, program))[0])
-    row("gdb -batch, one process a core", loop)
-    eu = None
-    if shutil.which("eu-stack"):
-        eu = least(others, lambda core: command(["eu-stack", "-n", "64", "--core", str(core), "-e", program])[0])
-        row("eu-stack -n 64, one process a core", eu, loop)
+
+    def loop(core: Path) -> float:
+        return command(gdb_loop(core, program))[0]
+
+    whole_triage(sets, Settings(), loop)
     finder = Finder()
     tables = Tables(finder)
     for core in cores:
         native(finder, tables, core, php=True)
-    alone = least(others, lambda core: walked(finder, tables, core))
-    row("fast lane: native addresses", alone, loop)
-    row(
-        "fast lane: identity and native addresses",
-        least(others, lambda c: native(finder, tables, c, php=False)),
-        loop,
-    )
-    whole = least(others, lambda core: native(finder, tables, core, php=True))
-    row("fast lane: the same and PHP's stack", whole, loop)
-    whole_triage(sets, loop, Settings())
+    works: dict[str, Work] = {
+        "gdb -batch again": loop,
+        _FAST[0]: lambda core: walked(finder, tables, core),
+        _FAST[1]: lambda core: native(finder, tables, core, php=False),
+        _FAST[2]: lambda core: native(finder, tables, core, php=True),
+    }
+    if shutil.which("eu-stack"):
+        eu_stack = ("eu-stack", "-n", "64", "-e", program, "--core")
+        works[_EU_STACK] = lambda core: command((*eu_stack, str(core)))[0]
+    taken = dict(zip(works, least(others, *works.values()), strict=True))
+    for name, value in taken.items():
+        row(name, value, taken["gdb -batch again"])
+    eu = taken.get(_EU_STACK)
     if eu is not None:
+        alone, whole = (taken[name] for name in _FAST[::2])
         print(f"  eu-stack / native part {eu / alone:.1f}x; eu-stack / fast lane with PHP's stack {eu / whole:.1f}x")
 
 
