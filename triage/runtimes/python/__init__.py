@@ -12,7 +12,7 @@ from triage.runtimes.protocol import Inspection, Reading
 from triage.runtimes.python import facts
 from triage.runtimes.python.find import Python, find_python
 from triage.runtimes.python.frames import StackReader, Walk
-from triage.runtimes.python.modules import Imported, imported, modules
+from triage.runtimes.python.modules import Imported, NativeNames, imported, modules
 from triage.runtimes.python.objects import Objects
 from triage.runtimes.python.threads import PyThread, lock, names, threads
 from triage.symbols import Finder
@@ -53,12 +53,11 @@ class PythonProcess:
     def read(self) -> Reading:
         """Stacks, names and facts; whatever cannot be read is missing and named in the warnings."""
         walk, doubts = self._own()
-        found = self._imported
         return Reading(
             runtime=self._runtime(walk),
             frames=walk.frames,
             depth=len(walk.frames),
-            names={**found.names, **self._loop_parts()},
+            names=NativeNames(self._objects, self._imported.functions, self._loop_parts()),
             loops=LOOPS,
             others=self._others(),
             thread_names=self._thread_names(),

@@ -16,11 +16,39 @@ _LONGEST_VERSION = 80
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """`extensions` by module name with version, `files` their files, `names` native functions by start address."""
+    """`extensions` by module name with version, `files` their files.
+
+    `functions` are native ones by start address: whose each is, and where its name lies.
+    """
 
     extensions: Mapping[str, str | None] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
-    names: Mapping[int, str] = field(default_factory=dict)
+    functions: Mapping[int, tuple[str, int]] = field(default_factory=dict)
+
+
+class NativeNames(Mapping[int, str]):
+    """Names of native functions by start address, each read when it is asked for: of a thousand a stack has a few."""
+
+    def __init__(self, objects: Objects, functions: Mapping[int, tuple[str, int]], others: Mapping[int, str]) -> None:
+        """`others` are names that are known already; they come first."""
+        self._objects = objects
+        self._functions = functions
+        self._others = others
+
+    def __getitem__(self, address: int) -> str:
+        if address in self._others:
+            return self._others[address]
+        owner, place = self._functions[address]
+        name = self._objects.text(place, 256)
+        if not name:
+            raise KeyError(address)
+        return f"{owner}.{name}"
+
+    def __iter__(self) -> Iterator[int]:
+        return iter({**self._functions, **self._others})
+
+    def __len__(self) -> int:
+        return len({**self._functions, **self._others})
 
 
 def modules(objects: Objects, interpreter: int) -> dict[str, int]:
@@ -40,23 +68,23 @@ def imported(objects: Objects, found: Mapping[str, int], version: str) -> Import
     """All extension modules. One of Python's own has Python's `version`."""
     extensions: dict[str, str | None] = {}
     files: dict[str, str] = {}
-    names: dict[int, str] = {}
+    functions: dict[int, tuple[str, int]] = {}
     for name, module in found.items():
-        namespace = objects.named(objects.field(module, "module", "md_dict"))
-        file = objects.string(namespace.get("__file__"))
+        namespace = objects.field(module, "module", "md_dict")
+        file = objects.string(objects.get(namespace, "__file__"))
         if file is not None and ".so" not in file.rsplit("/", 1)[-1]:
             continue  # written in Python: it has no native functions of its own
-        for address, function in _functions(objects, name, namespace):
-            names.setdefault(address, function)
+        for start, owner, place in _functions(objects, name, namespace):
+            functions.setdefault(start, (owner, place))
         if file is not None:
             files[name] = file
             extensions[name] = version if _STANDARD in file else _version(objects, name, namespace, found)
-    return Imported(extensions, files, names)
+    return Imported(extensions, files, functions)
 
 
-def _version(objects: Objects, name: str, namespace: Mapping[str, int], found: Mapping[str, int]) -> str | None:
+def _version(objects: Objects, name: str, namespace: int | None, found: Mapping[str, int]) -> str | None:
     """A module's own version, else that of the package it belongs to."""
-    own = _told(objects, namespace)
+    own = _told(objects, objects.named(namespace))
     while own is None and "." in name:
         name = name.rpartition(".")[0]
         if name in found:
@@ -69,21 +97,21 @@ def _told(objects: Objects, namespace: Mapping[str, int]) -> str | None:
     return next((text for text in texts if text and len(text) <= _LONGEST_VERSION), None)
 
 
-def _functions(objects: Objects, module: str, namespace: Mapping[str, int]) -> Iterator[tuple[int, str]]:
-    """Native functions of a module and methods of its types: `(start address, name)`."""
-    for value in namespace.values():
+def _functions(objects: Objects, module: str, namespace: int | None) -> Iterator[tuple[int, str, int]]:
+    """Native functions of a module and methods of its types: `(start address, whose, address of the name)`."""
+    for _, value in objects.items(namespace):
         kind = objects.type_name(value)
         if kind == "builtin_function_or_method":
             yield from _method(objects, objects.pointer(value, "function", "m_ml"), module)
         elif kind == "type":
             owner = objects.name_of_type(value)
-            for entry in objects.named(objects.field(value, "type", "tp_dict")).values() if owner else ():
+            for _, entry in objects.items(objects.field(value, "type", "tp_dict")) if owner else ():
                 if objects.type_name(entry) in _DESCRIPTORS:
                     yield from _method(objects, objects.pointer(entry, "method_descriptor", "d_method"), str(owner))
 
 
-def _method(objects: Objects, record: int | None, owner: str) -> Iterator[tuple[int, str]]:
-    name = objects.text(objects.field(record, "method_def", "ml_name"), 256) if record else None
+def _method(objects: Objects, record: int | None, owner: str) -> Iterator[tuple[int, str, int]]:
+    name = objects.field(record, "method_def", "ml_name") if record else None
     start = objects.field(record, "method_def", "ml_meth") if record else None
     if name and start:
-        yield start, f"{owner}.{name}"
+        yield start, owner, name

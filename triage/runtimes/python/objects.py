@@ -33,13 +33,15 @@ class Objects(Structures):
         self.free_threaded = layout.constant("Py_GIL_DISABLED") is not None
         wide = self.free_threaded and self.version >= _FREE_THREADED_STRINGS
         self._kind_bit = 8 if wide else 2
+        self._head = layout.offset("object", "ob_type") + 8
         self._type_names: dict[int, str | None] = {}
         self._strings: dict[int, str | None] = {}
 
     def type_name(self, address: int | None) -> str | None:
         """The `tp_name` of an object's type, such as `dict`, `Cart` or `numpy.ndarray`."""
-        kind = self.pointer(address, "object", "ob_type") if address and self.sound(address) else None
-        return self.name_of_type(kind) if kind else None
+        raw = self.memory.read(address, self._head) if address and address % 8 == 0 else None
+        kind = int.from_bytes(raw[-8:], "little") if raw is not None else 0
+        return self.name_of_type(kind) if kind in self._type_names or (kind and self.sound(kind)) else None
 
     def name_of_type(self, kind: int) -> str | None:
         """The `tp_name` of the type at `kind`."""
