@@ -216,6 +216,45 @@ def test_what_is_no_core(tmp_path: Path) -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("wrap", [("xz", "-0", "-k"), ("zstd", "-q"), ("gzip", "-k")], ids=lambda wrap: wrap[0])
+def test_a_compressed_core_is_unpacked_for_the_session(
+    core: Path, tmp_path: Path, wrap: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    alone = Path(shutil.copy(core, tmp_path / "one.core"))
+    if shutil.which(wrap[0]) is None:
+        pytest.skip(f"no {wrap[0]} here")
+    subprocess.run([*wrap, str(alone)], check=True)
+    wrapped = next(path for path in tmp_path.glob("one.core.*"))
+    asked = ("php-frame 1", "php-why what", "info registers rip")
+    assert debug(wrapped, *asked) == debug(core, *asked)
+    assert list((tmp_path / "cache" / "triage").glob("unpacked-*")) == []
+
+
+def test_a_pack_brings_its_files_along(core: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "one.pack"
+    argv = [sys.executable, "-m", "triage", "pack", str(core), "-o", str(packed), "-q"]
+    subprocess.run(argv, cwd=ROOT, check=True, timeout=120, capture_output=True)
+    asked = ("php-frame 1", "php-why what", "info registers rip")
+    assert debug(packed, *asked) == debug(core, *asked)
+
+
+def test_a_defect_in_an_answer_is_told_and_the_session_goes_on(core: Path) -> None:
+    program = (
+        "import sys\n"
+        "from triage.debug.answers import Answers\n"
+        "def answer(self, command, words): raise RuntimeError('of this test')\n"
+        "Answers.answer = answer\n"
+        "from triage.cli.main import run\n"
+        "sys.argv = ['triage', 'debug', sys.argv[1], '-q', '-c', 'php-frame', '-c', 'echo after\\\\n']\n"
+        "run()\n"
+    )
+    argv = [sys.executable, "-c", program, str(core)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.endswith("no answer: RuntimeError. This is a defect in triage.\nafter\n")
+    assert "of this test" in done.stderr
+
+
 def test_scripts_around_the_core_do_not_run(core: Path, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     for name in (".gdbinit", "gdbinit", ".gdb_history"):

@@ -88,9 +88,9 @@ def _gdb(core: Opened, answers: Answers, commands: tuple[str, ...], chosen: Chos
     console = Console(offered, answers.answer, reading.unwinding if reading is not None else None)
     if not commands:
         listed = "\n".join(f"  {name + ' ' + usage:<22} {summary}" for name, (usage, summary) in offered.items())
-        chosen.say(_BANNER.format(core=core.core.path, commands=listed))
-    if core.note:
-        chosen.say(core.note)
+        chosen.say(_BANNER.format(core=core.input, commands=listed))
+    for note in core.notes:
+        chosen.say(note)
     return run_gdb(gdb, target, console, commands, held.sources, confined=not held.off)
 
 

@@ -59,8 +59,7 @@ class Answers:
 
     def _stack(self, words: Sequence[str]) -> Iterator[str]:
         thread = self._opened.crash.crashed_thread
-        if self._opened.note:
-            yield self._opened.note
+        yield from self._opened.notes
         number = 0
         for frame in thread.frames[:_MOST_FRAMES] if thread is not None else ():
             if frame.kind in ("native", "gap"):

@@ -1,4 +1,4 @@
-"""A core held open, with its interpreter and, when first asked for, its whole crash record."""
+"""A core held open, however it arrived, with its interpreter and, when first asked for, its whole crash record."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from triage.config import Settings
-from triage.corefile import CoreFile, open_core
+from triage.config import Settings, cache_folder
+from triage.corefile import CoreFile, open_core, sources
+from triage.corefile.sources import Scratch, Trust
+from triage.corefile.sources.unpack import Bounds
 from triage.errors import InputError
 from triage.model import Crash
 from triage.pipeline import Pipeline
@@ -19,15 +21,22 @@ from triage.symbols import Finder
 
 
 class Opened:
-    """What questions are answered from. `note` says why there is no interpreter, where one was expected."""
+    """What questions are answered from.
 
-    def __init__(self, core: CoreFile, finder: Finder, settings: Settings) -> None:
+    `input` is what was to be opened, `notes` are for people: what was amiss with it, and why there is no
+    interpreter, where one was expected.
+    """
+
+    def __init__(
+        self, core: CoreFile, finder: Finder, settings: Settings, source: sources.Opened, input: Path
+    ) -> None:
         self.core = core
         self.finder = finder
+        self.input = input
         self._settings = settings
         found = detect(core, finder, values=True)
         self.interpreter: Interpreter | None = None if isinstance(found, str) else found
-        self.note: str | None = found if isinstance(found, str) else None
+        self.notes = (*source.remarks, *([found] if isinstance(found, str) else []))
 
     @cached_property
     def crash(self) -> Crash:
@@ -37,7 +46,7 @@ class Opened:
             InputError: when the core cannot be triaged.
         """
         with Pipeline(replace(self._settings, values=True)) as pipeline:
-            outcome = pipeline.triage(self.core.path)
+            outcome = pipeline.triage(self.input)
         if outcome.crash is None:
             failure = outcome.failure
             raise InputError(failure.code if failure else "error", failure.message if failure else "not readable")
@@ -46,12 +55,24 @@ class Opened:
 
 @contextmanager
 def opened(path: Path, settings: Settings) -> Iterator[Opened]:
-    """Open a core for questions.
+    """Open the core in one input for questions; a compressed one is unpacked for as long.
 
     Raises:
-        InputError: when it is no core.
+        InputError: when there is no core in it.
     """
-    finder = Finder(settings.sysroot, settings.debug_dirs)
-    with open_core(path) as core:
+    bounds = Bounds(settings.limits.largest_core, settings.limits.disk_reserve)
+    with (
+        Scratch(cache_folder()) as scratch,
+        sources.opened(path, scratch, Trust(everywhere=True), bounds) as source,
+        open_core(source.file) as core,
+    ):
+        finder = _finder(source, settings)
         core.memory.use_files(finder.backing(core.modules))
-        yield Opened(core, finder, settings)
+        yield Opened(core, finder, settings, source, path)
+
+
+def _finder(source: sources.Opened, settings: Settings) -> Finder:
+    """Where the input brought its files along, they come first."""
+    if source.sysroot is None or source.debug_dir is None:
+        return Finder(settings.sysroot, settings.debug_dirs)
+    return Finder(source.sysroot, (source.debug_dir, *settings.debug_dirs))

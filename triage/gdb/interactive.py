@@ -12,9 +12,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -155,18 +158,23 @@ def _sources(folders: Sequence[Path]) -> tuple[str, ...]:
 
 
 def _serve(line: socket.socket, console: Console) -> None:
-    """Answer until GDB hangs up."""
-    with line.makefile("rwb") as stream:
-        while True:
-            try:
-                request = stream.readline(_LONGEST)
-                if not request:
-                    return
-                answer = _answer(json.loads(request), console)
-                stream.write(json.dumps(answer).encode("ascii") + b"\n")
+    """Answer until GDB hangs up; whatever ends this, GDB learns of it and does not wait for ever."""
+    with suppress(OSError), line.makefile("rwb") as stream:  # GDB has gone: there is nobody to answer
+        try:
+            while request := stream.readline(_LONGEST):
+                stream.write(json.dumps(_answered(request, console)).encode("ascii") + b"\n")
                 stream.flush()
-            except (OSError, ValueError):
-                return  # GDB has gone, or speaks something else: there is nobody to answer
+        finally:
+            line.shutdown(socket.SHUT_RDWR)
+
+
+def _answered(request: bytes, console: Console) -> dict[str, object]:
+    """The broad net that keeps a defect in one answer from ending the session."""
+    try:
+        return _answer(json.loads(request), console)
+    except Exception as error:  # noqa: BLE001 — see above; it is loud: a line and the traceback
+        traceback.print_exc(file=sys.stderr)
+        return {"lines": [f"no answer: {type(error).__name__}. This is a defect in triage."]}
 
 
 def _answer(request: Mapping[str, Any], console: Console) -> dict[str, object]:
