@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from triage.corefile.elf import Buffer
+from triage.corefile.mappings import FileMapping
 from triage.corefile.modules import VDSO, MappedModule, ModuleMap
-from triage.corefile.notes import FileMapping
 from triage.errors import InputError
 from triage.model import Symbols
 from triage.symbols.debuginfod import Debuginfod
