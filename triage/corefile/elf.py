@@ -208,16 +208,6 @@ def alignment(data: Buffer, header: Header, at: int) -> int:
     return int(_SEGMENT.unpack(data[start : start + _SEGMENT.size])[-1])
 
 
-def extent(data: Buffer, header: Header) -> tuple[int, int]:
-    """`(number of segments that are there, where the last of them ends in the file)`."""
-    count = end = 0
-    for raw in _tables(data, header):
-        words = memoryview(raw).cast("Q")
-        ends = map(add, words[_OFFSET::_WORDS].tolist(), words[_FILE_SIZE::_WORDS].tolist())
-        count, end = count + len(raw) // _SEGMENT.size, max(end, max(ends, default=0))
-    return count, end
-
-
 class Note(NamedTuple):
     """One ELF note: the owner's name, its type, and its bytes."""
 

@@ -194,13 +194,23 @@ class CoreMemory:
 
     def is_dumped(self, start: int, end: int) -> bool:
         """Whether the kernel dumped any byte of a range."""
-        starts, sizes = self._starts, self._loads.file_sizes
-        at = max(0, bisect_right(starts, start) - 1)
-        while at < len(starts) and starts[at] < end:
-            if sizes[at] and starts[at] + sizes[at] > start:
-                return True
+        return bool(self.dumped_among([(start, end)]))
+
+    def dumped_among(self, ranges: Sequence[tuple[int, int]]) -> list[int]:
+        """Of which of these ranges `(start, end)` the kernel dumped any byte, by their places in the list."""
+        starts, sizes, found = self._starts, self._loads.file_sizes, list[int]()
+        for place, (start, end) in enumerate(ranges):
+            at = bisect_right(starts, start) - 1
+            if at >= 0 and (size := sizes[at]) and starts[at] + size > start:
+                found.append(place)
+                continue
             at += 1
-        return False
+            while at < len(starts) and starts[at] < end:
+                if sizes[at]:
+                    found.append(place)
+                    break
+                at += 1
+        return found
 
     def dumped(self, address: int, size: int) -> bytes | None:
         """What the kernel itself dumped of `size` bytes at `address`: never filled from a file."""

@@ -9,10 +9,8 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from itertools import repeat
-from operator import attrgetter, le
-from typing import NamedTuple, cast
+from operator import itemgetter, le
+from typing import NamedTuple
 
 from triage.corefile import elf
 from triage.corefile.evidence import Evidence, Recalled, recall
@@ -41,12 +39,8 @@ class MappedModule(NamedTuple):
     deleted: bool
 
 
-_as_module = cast(
-    Callable[[tuple[str, int, int, int, str | None, bool]], MappedModule], partial(tuple.__new__, MappedModule)
-)
-
-
-_START = attrgetter("start")
+_new = tuple.__new__  # a third of the time that calling a NamedTuple takes
+_START, _END = itemgetter(1), itemgetter(2)
 
 
 class ModuleMap:
@@ -54,8 +48,8 @@ class ModuleMap:
 
     def __init__(self, modules: Sequence[MappedModule]) -> None:
         self._modules = sorted(modules, key=_START)
-        self._starts = [module.start for module in self._modules]
-        self._ends = [module.end for module in self._modules]
+        self._starts = list(map(_START, self._modules))
+        self._ends = list(map(_END, self._modules))
         self._apart = all(map(le, self._ends, self._starts[1:]))
 
     def at(self, address: int) -> MappedModule | None:
@@ -64,6 +58,21 @@ class ModuleMap:
         if self._apart:
             return self._modules[last - 1] if last and address < self._ends[last - 1] else None
         return next((module for module in self._modules[:last] if address < module.end), None)
+
+
+_MAPS: list[tuple[Sequence[MappedModule], ModuleMap]] = []
+_MOST_MAPS = 8
+
+
+def map_of(modules: tuple[MappedModule, ...]) -> ModuleMap:
+    """These modules by address; the same map for the very same modules."""
+    for own, found in _MAPS:
+        if own is modules:
+            return found
+    made = ModuleMap(modules)
+    _MAPS.insert(0, (modules, made))
+    del _MAPS[_MOST_MAPS:]
+    return made
 
 
 _RECENT: Recalled[Evidence] = Recalled()
@@ -78,27 +87,21 @@ def find_modules(memory: CoreMemory, files: Sequence[FileMapping], vdso: int | N
     """All mapped ELF files in address order, with the vDSO when its address is known."""
     runs = mappings_of(files).runs()
     # Where it is noted what was read, what is no ELF file may change.
-    starts = [start for _, start, _ in runs]
-    heads = [None] * len(runs) if memory.notes else memory.heads(starts, _HEAD)
-    found = list(filter(None, map(_module, repeat(memory), runs, heads)))
+    starts = [] if memory.notes else [start for _, start, _ in runs]
+    heads = memory.heads(starts, _HEAD) or [None] * len(runs)
     region = memory.region_at(vdso) if vdso is not None else None
     if region is not None:
-        head = None if memory.notes else memory.read(region.start, _PAGE)
-        own = _module(memory, (VDSO, region.start, region.end), head, _PAGE)
-        found += [own] if own is not None else []
+        runs.append((VDSO, region.start, region.end))
+        heads.append(None if memory.notes else memory.read(region.start, _PAGE))
+    found: list[MappedModule] = []
+    for (path, start, end), head in zip(runs, heads, strict=True):
+        known = _KEPT.get(path)
+        if known is not None and known[0] == head and known[1] == end - start:
+            _, _, name, deleted, reach, lowest, build_id = known
+            found.append(_new(MappedModule, (name, start, start + reach, start - lowest, build_id, deleted)))
+        elif (module := _read_module(memory, path, start, end)) is not None:
+            found.append(module)
     return sorted(found, key=_START)
-
-
-def _module(
-    memory: CoreMemory, run: tuple[str, int, int], head: bytes | None, most: int = _HEAD
-) -> MappedModule | None:
-    """The file of a run of mappings; `head` are its first `most` bytes, `None` where they are to be read."""
-    path, start, end = run
-    known = _KEPT.get(path)
-    if known is None or known[0] != head or known[1] != end - start:
-        return _read_module(memory, path, start, end, most)
-    _, _, name, deleted, reach, lowest, build_id = known
-    return _as_module((name, start, start + reach, start - lowest, build_id, deleted))
 
 
 class _Known(NamedTuple):
@@ -120,11 +123,11 @@ _KEPT: dict[str, _Known] = {}
 _MOST_KEPT = 1024
 
 
-def _read_module(memory: CoreMemory, path: str, start: int, end: int, most: int) -> MappedModule | None:
-    """The file whose first `most` bytes are at `start`; `None` where that is no ELF file."""
+def _read_module(memory: CoreMemory, path: str, start: int, end: int) -> MappedModule | None:
+    """The file whose first bytes are at `start`; `None` where that is no ELF file."""
     if memory.read(start, 4) != _MAGIC:
         return None
-    head = memory.read(start, most)
+    head = memory.read(start, _HEAD if path != VDSO else _PAGE)
     own = _from_head(head) if head is not None else None
     complete = own is not None and own.build_id is not None
     if own is None or not complete:
