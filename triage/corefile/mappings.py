@@ -45,8 +45,8 @@ class Mappings(Sequence[FileMapping]):
         self.groups = groups
 
     @cached_property
-    def _paths(self) -> list[str]:
-        return [path for path, first, stop in self.groups for _ in range(first, stop)]
+    def _firsts(self) -> list[int]:
+        return [first for _, first, _ in self.groups]
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -60,9 +60,9 @@ class Mappings(Sequence[FileMapping]):
     def __getitem__(self, index: int | slice) -> FileMapping | list[FileMapping]:
         if isinstance(index, slice):
             return [self[at] for at in range(*index.indices(len(self)))]
-        return FileMapping(
-            self.starts[index], self._ends[index], self._offsets[index] * self._unit, self._paths[index]
-        )
+        start, end, offset = self.starts[index], self._ends[index], self._offsets[index] * self._unit
+        group = bisect_right(self._firsts, index if index >= 0 else index + len(self)) - 1
+        return FileMapping(start, end, offset, self.groups[group][0])
 
     def at(self, address: int) -> FileMapping | None:
         """The mapping that covers `address`."""

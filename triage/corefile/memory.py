@@ -165,7 +165,7 @@ class CoreMemory:
         return None if loads.flags[at] & PF_W else self._from_file(address, wanted)
 
     def _from_file(self, address: int, size: int) -> bytes | None:
-        mapping = self.file_at(address)
+        mapping = self.file_at(address) if self._backing is not None else None
         if mapping is None or self._backing is None:
             return None
         contents = self._backing(mapping)

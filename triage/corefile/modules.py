@@ -9,8 +9,9 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter, le
-from typing import NamedTuple
+from itertools import compress, repeat
+from operator import add, itemgetter, le, sub
+from typing import NamedTuple, cast
 
 from triage.corefile import elf
 from triage.corefile.evidence import Evidence, Recalled, recall
@@ -93,15 +94,25 @@ def find_modules(memory: CoreMemory, files: Sequence[FileMapping], vdso: int | N
     if region is not None:
         runs.append((VDSO, region.start, region.end))
         heads.append(None if memory.notes else memory.read(region.start, _PAGE))
-    found: list[MappedModule] = []
-    for (path, start, end), head in zip(runs, heads, strict=True):
-        known = _KEPT.get(path)
-        if known is not None and known[0] == head and known[1] == end - start:
-            _, _, name, deleted, reach, lowest, build_id = known
-            found.append(_new(MappedModule, (name, start, start + reach, start - lowest, build_id, deleted)))
-        elif (module := _read_module(memory, path, start, end)) is not None:
-            found.append(module)
-    return sorted(found, key=_START)
+    without = [run for run, head in zip(runs, heads, strict=True) if head is None]
+    found = _again(list(compress(runs, heads)), tuple(filter(None, heads)))
+    if found is None:
+        found, without = [], runs
+    more = (_module(memory, *run) for run in without)
+    return sorted([*found, *(module for module in more if module is not None)], key=_START)
+
+
+def _again(runs: list[tuple[str, int, int]], heads: tuple[bytes, ...]) -> list[MappedModule] | None:
+    """The files of these runs `(path, start, end)` if all begin with the bytes files of these names had before."""
+    known = [_KEPT.get(path) for path, _, _ in runs]
+    if None in known or not known:
+        return None
+    same, lengths, names, deleted, reaches, lowest, build_ids = zip(*cast(list[_Known], known), strict=True)
+    _, starts, ends = zip(*runs, strict=True)
+    if same != heads or lengths != tuple(map(sub, ends, starts)):
+        return None
+    rows = zip(names, starts, map(add, starts, reaches), map(sub, starts, lowest), build_ids, deleted, strict=True)
+    return list(map(_new, repeat(MappedModule), rows))
 
 
 class _Known(NamedTuple):
@@ -123,7 +134,7 @@ _KEPT: dict[str, _Known] = {}
 _MOST_KEPT = 1024
 
 
-def _read_module(memory: CoreMemory, path: str, start: int, end: int) -> MappedModule | None:
+def _module(memory: CoreMemory, path: str, start: int, end: int) -> MappedModule | None:
     """The file whose first bytes are at `start`; `None` where that is no ELF file."""
     if memory.read(start, 4) != _MAGIC:
         return None
