@@ -8,7 +8,9 @@ row can be found by them and walked backwards.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import NamedTuple
 
 from triage.corefile.memory import CoreMemory
 from triage.corefile.modules import AT_EXECFN
@@ -19,36 +21,42 @@ _SEARCH = 4 * 1024 * 1024
 _NEAR = 16 * 1024  # between the two lie the arguments and the environment, which are seldom longer
 _MOST = 4096
 _FEW = 256
+_LONGEST = 131_072
 
 
 def read_arguments(memory: CoreMemory, auxv: Mapping[int, int]) -> tuple[str, ...] | None:
     """The full argv, `None` when the stack's top is not in the core."""
-    below = _below_auxv(memory, auxv)
-    if below is None:
+    top = _top(memory, auxv)
+    if top is None:
         return None
-    pointers = _pointers(memory, *below)
+    pointers = _pointers(memory, top)
     if pointers is None:
         return None
     # Programs that set a title (php) point argv[1…] elsewhere; the strings themselves lie in a
     # row behind the first one, so they are read as a row. A title wipes the row's rest with NULs.
-    texts: list[bytes] = []
-    at = pointers[0] if pointers else 0
-    for _ in pointers:
-        text = c_string(memory, at, 131072)
-        if text is None:
-            break
-        texts.append(text)
-        at += len(text) + 1
+    texts = list(_row(memory, top, pointers[0] if pointers else 0, len(pointers)))
     while texts and not texts[-1]:
         texts.pop()
-    return tuple(from_bytes(text) for text in texts) or None
+    return tuple(map(from_bytes, texts)) or None
 
 
-def _below_auxv(memory: CoreMemory, auxv: Mapping[int, int]) -> tuple[int, int] | None:
-    """`(address, size)` of the stack just below the auxiliary vector."""
+class _Top(NamedTuple):
+    """The top of the stack: what was read of it, from where on, how far in the auxiliary vector lies.
+
+    The first pages of the stack, `bottom`, are not read.
+    """
+
+    bottom: int
+    start: int
+    stack: bytes
+    vector: int
+
+
+def _top(memory: CoreMemory, auxv: Mapping[int, int]) -> _Top | None:
+    """Up to the program's name, which lies above the vector, the arguments and the environment."""
     name_at = auxv.get(AT_EXECFN)
     region = memory.region_at(name_at) if name_at else None
-    words = [word for pair in list(auxv.items())[:2] for word in pair]
+    words = [word for pair in islice(auxv.items(), 2) for word in pair]
     if region is None or name_at is None or len(words) < 4:
         return None
     pattern = struct.pack("<4Q", *words)
@@ -56,30 +64,44 @@ def _below_auxv(memory: CoreMemory, auxv: Mapping[int, int]) -> tuple[int, int] 
         start = max(region.start, name_at - far)
         stack = memory.read(start, name_at - start)
         found = stack.rfind(pattern) if stack else -1
-        if found >= 0:
-            begin = max(region.start, name_at - _SEARCH, start + found - _MOST * 16)
-            return begin, start + found - begin
+        if stack and found >= 0:
+            return _Top(max(region.start, name_at - _SEARCH, start + found - _MOST * 16), start, stack, found)
     return None
 
 
-def _pointers(memory: CoreMemory, start: int, size: int) -> tuple[int, ...] | None:
-    """The argv pointers at a block's end; few programs have so many variables that the first try is too short."""
+def _pointers(memory: CoreMemory, top: _Top) -> tuple[int, ...] | None:
+    """The argv pointers below the vector; few programs have so many variables that the first try is too short."""
+    end = top.start + top.vector
+    size = end - top.bottom
     for length in (min(_FEW * 8, size), size):
-        part = memory.read(start + size - length, length) or b""
+        there = top.stack[max(0, top.vector - length) : top.vector]
+        part = there if len(there) == length else memory.read(end - length, length) or b""
         found = _argv(struct.unpack(f"<{len(part) // 8}Q", part[len(part) % 8 :]))
         if found is not None or length >= size:
             return found
     return None
 
 
+def _row(memory: CoreMemory, top: _Top, at: int, count: int) -> Iterator[bytes]:
+    """So many texts that lie one behind the other."""
+    if top.start <= at < top.start + len(top.stack):
+        texts = top.stack[at - top.start :].split(b"\0", count)
+        if len(texts) > count:  # else the last one goes on
+            yield from texts[:count]
+            return
+    for _ in range(count):
+        text = c_string(memory, at, _LONGEST)
+        if text is None:
+            return
+        yield text
+        at += len(text) + 1
+
+
 def _argv(words: tuple[int, ...]) -> tuple[int, ...] | None:
     """The argv pointers out of the words … argc, argv…, 0, envp…, 0."""
-    if not words or words[-1] != 0:
+    if not words or words[-1] != 0 or 0 not in words[:-1]:
         return None
-    at = len(words) - 2
-    while at >= 0 and words[at] != 0:
-        at -= 1  # over the environment
-    last = at - 1
+    last = len(words) - 2 - words[-2::-1].index(0) - 1  # below the environment
     at = last
     while at >= 0 and words[at] != last - at:
         at -= 1  # until the word that counts what follows it

@@ -18,7 +18,7 @@ from triage.corefile.arguments import read_arguments
 from triage.corefile.elf import Buffer, Columns
 from triage.corefile.mapped import mapped
 from triage.corefile.memory import CoreMemory
-from triage.corefile.modules import AT_ENTRY, AT_SYSINFO_EHDR, MappedModule, ModuleMap, modules_of
+from triage.corefile.modules import AT_ENTRY, AT_SYSINFO_EHDR, MappedModule, ModuleMap, map_of, modules_of
 from triage.errors import InputError
 
 _NOTES_LIMIT = 256 * 1024 * 1024
@@ -40,7 +40,7 @@ class CoreFile:
     _said: list[tuple[str, ...]] = field(init=False, repr=False, compare=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_map", ModuleMap(self.modules))
+        object.__setattr__(self, "_map", map_of(self.modules))
 
     @property
     def truncated(self) -> bool:

@@ -7,12 +7,15 @@ and is mapped, so they are unpacked straight from the map (gABI, "ELF Header", "
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from itertools import accumulate
 from operator import add
 from typing import Any, NamedTuple, Protocol, cast
 
+from triage.corefile.latest import Latest
 from triage.errors import InputError
 
 ET_CORE = 4
@@ -129,36 +132,62 @@ def _hole(raw: bytes, size: int) -> int | None:
     return next((at for at in places if raw[at : at + _SEGMENT.size] == nothing), None)
 
 
-class Columns(NamedTuple):
-    """Program headers, column by column: a core has hundreds, and of most of them little is asked."""
-
-    types: list[int]
-    flags: list[int]
-    offsets: list[int]
-    addresses: list[int]
-    file_sizes: list[int]
-    memory_sizes: list[int]
-
-    def of_type(self, kind: int) -> list[int]:
-        """Which of them are of one type."""
-        return [at for at, own in enumerate(self.types) if own == kind]
-
-    @property
-    def end(self) -> int:
-        """Where the last of them ends in the file."""
-        return max(map(add, self.offsets, self.file_sizes), default=0)
-
-
 Row = tuple[int, int, int, int, int, int]
 """A program header as the columns have it."""
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Program headers, column by column: a core has hundreds, and of most of them little is asked."""
+
+    types: Sequence[int]
+    flags: Sequence[int]
+    offsets: Sequence[int]
+    addresses: list[int]
+    file_sizes: Sequence[int]
+    memory_sizes: Sequence[int]
+
+    def chosen(self, choose: Callable[[Sequence[int]], Sequence[int]]) -> Columns:
+        """Some of them; `choose` is asked for each column."""
+        small = choose(self.types), choose(self.flags), choose(self.offsets)
+        return Columns(*small, list(choose(self.addresses)), choose(self.file_sizes), choose(self.memory_sizes))
+
+    def rows(self) -> Iterator[Row]:
+        """All of them one by one."""
+        return zip(
+            self.types, self.flags, self.offsets, self.addresses, self.file_sizes, self.memory_sizes, strict=True
+        )
+
+    def of_type(self, kind: int) -> list[int]:
+        """Which of them are of one type."""
+        found = [-1]
+        for _ in range(self.types.count(kind)):
+            found.append(self.types.index(kind, found[-1] + 1))
+        return found[1:]
+
+    @cached_property
+    def end(self) -> int:
+        """Where the last of them ends in the file."""
+        offsets, sizes = self.offsets[1:], self.file_sizes[1:]
+        if offsets and list(accumulate(sizes[:-1], initial=offsets[0])) == list(offsets):
+            # Behind the notes the kernel writes one after the other.
+            return max(offsets[-1] + sizes[-1], self.offsets[0] + self.file_sizes[0])
+        return max(map(add, self.offsets, self.file_sizes), default=0)
+
+
+_COLUMNS: Latest[Columns] = Latest()
+
+
 def read_columns(data: Buffer, header: Header) -> Columns:
-    """The program headers that lie within the data."""
-    raw = b"".join(_tables(data, header))
-    halves, words = memoryview(raw).cast("I"), memoryview(raw).cast("Q")
-    small = (halves[at :: 2 * _WORDS].tolist() for at in (0, 1))
-    return Columns(*small, *(words[at::_WORDS].tolist() for at in (_OFFSET, _ADDRESS, _FILE_SIZE, _MEMORY_SIZE)))
+    """The program headers that lie within the data; the very same object for the same headers."""
+    return _COLUMNS.of(b"".join(_tables(data, header)), _columns)
+
+
+def _columns(raw: bytes) -> Columns:
+    halves, words = array("I", raw), array("Q", raw)
+    types, flags = halves[0 :: 2 * _WORDS], halves[1 :: 2 * _WORDS]
+    offsets, addresses = words[_OFFSET::_WORDS], words[_ADDRESS::_WORDS].tolist()
+    return Columns(types, flags, offsets, addresses, words[_FILE_SIZE::_WORDS], words[_MEMORY_SIZE::_WORDS])
 
 
 def columns_of(segments: Iterable[Segment]) -> Columns:
@@ -170,23 +199,13 @@ def columns_of(segments: Iterable[Segment]) -> Columns:
 
 def turned(rows: Sequence[Row]) -> Columns:
     """Rows as columns."""
-    return Columns(*([row[at] for row in rows] for at in range(len(Columns._fields))))
+    return Columns(*([row[at] for row in rows] for at in range(6)))
 
 
 def alignment(data: Buffer, header: Header, at: int) -> int:
     """How one of the segments is aligned."""
     start = header.segments_at + at * _SEGMENT.size
     return int(_SEGMENT.unpack(data[start : start + _SEGMENT.size])[-1])
-
-
-def extent(data: Buffer, header: Header) -> tuple[int, int]:
-    """`(number of segments that are there, where the last of them ends in the file)`."""
-    count = end = 0
-    for raw in _tables(data, header):
-        words = memoryview(raw).cast("Q")
-        ends = map(add, words[_OFFSET::_WORDS].tolist(), words[_FILE_SIZE::_WORDS].tolist())
-        count, end = count + len(raw) // _SEGMENT.size, max(end, max(ends, default=0))
-    return count, end
 
 
 class Note(NamedTuple):

@@ -89,6 +89,9 @@ class Noting(CoreMemory):
     def is_dumped(self, start: int, end: int) -> bool:
         return self.ask(CoreMemory.is_dumped, start, end)
 
+    def dumped_among(self, ranges: Sequence[tuple[int, int]]) -> list[int]:
+        return self.ask(CoreMemory.dumped_among, tuple(ranges))
+
     def region_at(self, address: int) -> Region | None:
         return self.ask(CoreMemory.region_at, address)
 

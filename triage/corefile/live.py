@@ -15,9 +15,10 @@ from pathlib import Path
 
 from triage.corefile.core import CoreFile
 from triage.corefile.elf import PF_R, PF_W, PF_X, PT_LOAD, Segment, columns_of
+from triage.corefile.mappings import FileMapping
 from triage.corefile.memory import CoreMemory
 from triage.corefile.modules import AT_SYSINFO_EHDR, find_modules
-from triage.corefile.notes import FileMapping, Notes, ProcessInfo, ThreadState
+from triage.corefile.notes import Notes, ProcessInfo, ThreadState
 from triage.errors import InputError
 
 _LINE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) \S+ \d+ *(.*)")

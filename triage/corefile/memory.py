@@ -5,14 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import compress
 from mmap import ALLOCATIONGRANULARITY, MADV_WILLNEED, mmap
-from operator import itemgetter
 from typing import TypeVar
 
-from triage.corefile.elf import PF_R, PF_W, PT_LOAD, Buffer, Columns, Row, turned
-from triage.corefile.notes import FileMapping
+from triage.corefile.elf import PF_W, Buffer, Columns
+from triage.corefile.mappings import FileMapping
 from triage.corefile.protocol import Region
+from triage.corefile.space import space_of
 
 Backing = Callable[[FileMapping], Buffer | None]
 """Gives the contents of a mapped file, or `None` when the file is missing or not the same one."""
@@ -20,45 +19,6 @@ Backing = Callable[[FileMapping], Buffer | None]
 T = TypeVar("T")
 MAX_READ = 64 * 1024 * 1024
 _LARGE = 64 * 1024
-_ADDRESS = itemgetter(Columns._fields.index("addresses"))
-_START = itemgetter(FileMapping._fields.index("start"))
-
-
-def _loaded(segments: Columns) -> Columns:
-    """Those that are in memory, by address. The kernel writes them in that order, behind the notes."""
-    first = segments.types.index(PT_LOAD) if PT_LOAD in segments.types else len(segments.types)
-    found = Columns(*(column[first:] for column in segments))
-    if found.types.count(PT_LOAD) < len(found.types) or 0 in found.memory_sizes:
-        kept = [kind == PT_LOAD and size > 0 for kind, size in zip(found.types, found.memory_sizes, strict=True)]
-        found = Columns(*(list(compress(column, kept)) for column in found))
-    return found if sorted(found.addresses) == found.addresses else _with(found, [])
-
-
-def _with(loads: Columns, more: list[Row]) -> Columns:
-    """These and more, by address."""
-    return turned(sorted([*zip(*loads, strict=True), *more], key=_ADDRESS))
-
-
-def _in_order(some: list[int], of: list[int]) -> bool:
-    """Whether all of some numbers are among others, in the same order."""
-    rest = iter(of)
-    return all(one in rest for one in some)
-
-
-def _left_out(loads: Columns, files: Sequence[FileMapping]) -> Iterator[Row]:
-    """Mapped files without a segment of their own.
-
-    The kernel announces every mapping; GDB's generate-core-file (gcore) leaves out those that hold
-    nothing but the file's own bytes, and names them in NT_FILE only.
-    """
-    starts = loads.addresses
-    own = set(starts)
-    for mapping in [mapping for mapping in files if mapping.start not in own]:
-        before = bisect_right(starts, mapping.start) - 1
-        inside = before >= 0 and mapping.start < starts[before] + loads.memory_sizes[before]
-        follows = before + 1 < len(starts) and starts[before + 1] < mapping.end
-        if mapping.start < mapping.end and not inside and not follows:
-            yield PT_LOAD, PF_R, 0, mapping.start, 0, mapping.end - mapping.start
 
 
 class Words:
@@ -89,17 +49,9 @@ class CoreMemory:
         backing: Backing | None = None,
     ) -> None:
         self._data = data
-        self._size = len(data)
-        self._files = sorted(files, key=_START)
-        self._file_starts = list(map(_START, self._files))
-        loads = _loaded(segments)
-        if not _in_order(self._file_starts, loads.addresses):
-            loads = _with(loads, list(_left_out(loads, self._files)))
-        self._loads = loads
-        self._starts = loads.addresses
+        self._space = space = space_of(segments, files, len(data))
+        self._loads, self._starts, self._spans = space.loads, space.starts, space.spans
         self._backing = backing
-        self._regions: dict[int, Region] = {}
-        self._filled: dict[int, tuple[int, int, int]] = {}
         self._recent = (0, 0, 0)
 
     def use_files(self, backing: Backing) -> None:
@@ -118,19 +70,19 @@ class CoreMemory:
                 return found
         if size <= 0:
             return b"" if size == 0 else None
-        if address < 0 or size > MAX_READ:
-            return None
         segment = bisect_right(self._starts, address) - 1
-        if segment >= 0:
-            filled = self._filled.get(segment) or self._fill(segment)
-            at = address - filled[2]
-            if at + size <= filled[1]:
-                self._recent = filled
-                if size >= _LARGE:
-                    self._expect(at, size)
-                found = self._data[at : at + size]
-                if len(found) == size:
-                    return found
+        if segment < 0 or size > MAX_READ:
+            return None
+        span = self._spans.get(segment) or self._space.span(segment)
+        at = address - span[2]
+        stop = at + size
+        if stop <= span[1]:
+            self._recent = span
+            if size >= _LARGE:
+                self._expect(at, size)
+            found = self._data[at:stop]
+            if len(found) == size:
+                return found
         first = self._piece(address, size)
         if first is None or len(first) == size:
             return first
@@ -143,27 +95,28 @@ class CoreMemory:
             have += len(piece)
         return b"".join(pieces)
 
-    def _fill(self, segment: int) -> tuple[int, int, int]:
-        """What the file has of a segment: `(first place, end, distance of an address from its place)`."""
-        loads = self._loads
-        offset, size = loads.offsets[segment], min(loads.file_sizes[segment], loads.memory_sizes[segment])
-        end = max(offset, min(offset + size, self._size))  # a core may be cut off
-        self._filled[segment] = found = (offset, end, loads.addresses[segment] - offset)
+    def heads(self, addresses: Iterable[int], size: int) -> list[bytes | None]:
+        """The first bytes of segments at these addresses, lowest first; `None` where a core has not so many there."""
+        data, loads, starts = self._data, self._loads, self._starts
+        offsets, sizes = loads.offsets, loads.file_sizes
+        found: list[bytes | None] = []
+        at = 0
+        for address in addresses:
+            try:
+                at = starts.index(address, at)
+            except ValueError:
+                found.append(None)
+                continue
+            place = offsets[at]
+            found.append(data[place : place + size] if sizes[at] >= size else None)
         return found
 
-    def agrees(self, pieces: Iterable[tuple[int, bytes]]) -> bool:
+    def agrees(self, pieces: tuple[tuple[int, bytes], ...]) -> bool:
         """Whether exactly these bytes are at these addresses: `read` for each, in one go."""
-        data, (low, high, shift) = self._data, self._recent
-        for address, raw in pieces:
-            at = address - shift
-            stop = at + len(raw)
-            if not low <= at <= stop <= high:
-                if self.read(address, len(raw)) != raw:
-                    return False
-                low, high, shift = self._recent
-            elif data[at:stop] != raw:
-                return False
-        return True
+        gather = self._space.gather(pieces)
+        if gather.take is not None and gather.take(self._data) != gather.contents:
+            return False
+        return all(self.read(address, len(raw)) == raw for address, raw in gather.apart)
 
     def ask(self, question: Callable[..., T], *asked: Hashable) -> T:
         """`question(memory, *asked)`: where only its answer matters, and not what it is made of (evidence.py)."""
@@ -185,8 +138,8 @@ class CoreMemory:
 
         `None` when nothing was dumped there, or where this is no mapped file.
         """
-        at = self._load_at(address)
-        low, high, shift = self._filled.get(at) or self._fill(at) if at is not None else (0, 0, 0)
+        at = self._space.at(address)
+        low, high, shift = self._space.span(at) if at is not None else (0, 0, 0)
         size = min(high - low, MAX_READ) // 8 * 8
         if not size or (low + shift) % 8 or not isinstance(self._data, mmap | bytes):
             yield None
@@ -200,26 +153,19 @@ class CoreMemory:
 
     def _piece(self, address: int, size: int) -> bytes | None:
         """As many bytes as one segment gives at `address`, at least one, else `None`."""
-        at = self._load_at(address)
+        at = self._space.at(address)
         if at is None:
             return None
         loads = self._loads
         inside = address - loads.addresses[at]
         if inside < min(loads.file_sizes[at], loads.memory_sizes[at]):
-            self._recent = _, high, shift = self._filled.get(at) or self._fill(at)
+            self._recent = _, high, shift = self._space.span(at)
             return self._data[address - shift : min(address - shift + size, high)] or None
         wanted = min(size, loads.memory_sizes[at] - inside)
         return None if loads.flags[at] & PF_W else self._from_file(address, wanted)
 
-    def _load_at(self, address: int) -> int | None:
-        """Which segment covers `address`."""
-        at = bisect_right(self._starts, address) - 1
-        if at < 0:
-            return None
-        return at if address < self._starts[at] + self._loads.memory_sizes[at] else None
-
     def _from_file(self, address: int, size: int) -> bytes | None:
-        mapping = self.file_at(address)
+        mapping = self.file_at(address) if self._backing is not None else None
         if mapping is None or self._backing is None:
             return None
         contents = self._backing(mapping)
@@ -230,48 +176,45 @@ class CoreMemory:
 
     def file_at(self, address: int) -> FileMapping | None:
         """The NT_FILE entry that covers `address`."""
-        index = bisect_right(self._file_starts, address) - 1
-        if index < 0:
-            return None
-        mapping = self._files[index]
-        return mapping if address < mapping.end else None
+        return self._space.mappings.at(address)
 
     def region_at(self, address: int) -> Region | None:
         """The mapped range that covers `address`, `None` when it was not mapped."""
-        at = self._load_at(address)
-        return self._region(at) if at is not None else None
+        at = self._space.at(address)
+        return self._space.region(at) if at is not None else None
 
     def region_after(self, address: int) -> Region | None:
         """The first mapped range that begins above `address`."""
         at = bisect_right(self._starts, address)
-        return self._region(at) if at < len(self._starts) else None
+        return self._space.region(at) if at < len(self._starts) else None
 
     def regions(self) -> list[Region]:
         """All mapped ranges in address order."""
-        return list(map(self._region, range(len(self._starts))))
-
-    def _region(self, at: int) -> Region:
-        found = self._regions.get(at)
-        if found is None:
-            start = self._starts[at]
-            mapping = self.file_at(start)
-            end = start + self._loads.memory_sizes[at]
-            self._regions[at] = found = Region(start, end, self._loads.flags[at], mapping.path if mapping else None)
-        return found
+        return list(map(self._space.region, range(len(self._starts))))
 
     def is_dumped(self, start: int, end: int) -> bool:
         """Whether the kernel dumped any byte of a range."""
-        starts, sizes = self._starts, self._loads.file_sizes
-        at = max(0, bisect_right(starts, start) - 1)
-        while at < len(starts) and starts[at] < end:
-            if sizes[at] and starts[at] + sizes[at] > start:
-                return True
+        return bool(self.dumped_among([(start, end)]))
+
+    def dumped_among(self, ranges: Sequence[tuple[int, int]]) -> list[int]:
+        """Of which of these ranges `(start, end)` the kernel dumped any byte, by their places in the list."""
+        starts, sizes, found = self._starts, self._loads.file_sizes, list[int]()
+        for place, (start, end) in enumerate(ranges):
+            at = bisect_right(starts, start) - 1
+            if at >= 0 and (size := sizes[at]) and starts[at] + size > start:
+                found.append(place)
+                continue
             at += 1
-        return False
+            while at < len(starts) and starts[at] < end:
+                if sizes[at]:
+                    found.append(place)
+                    break
+                at += 1
+        return found
 
     def dumped(self, address: int, size: int) -> bytes | None:
         """What the kernel itself dumped of `size` bytes at `address`: never filled from a file."""
-        at = self._load_at(address)
+        at = self._space.at(address)
         if at is None:
             return None
         inside = address - self._starts[at]

@@ -9,13 +9,14 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter, le
-from typing import NamedTuple
+from itertools import compress, repeat
+from operator import add, itemgetter, le, sub
+from typing import NamedTuple, cast
 
 from triage.corefile import elf
 from triage.corefile.evidence import Evidence, Recalled, recall
+from triage.corefile.mappings import FileMapping, mappings_of
 from triage.corefile.memory import CoreMemory
-from triage.corefile.notes import FileMapping
 
 AT_PHDR, AT_ENTRY, AT_EXECFN, AT_SYSINFO_EHDR = 3, 9, 31, 33
 _MAGIC = b"\x7fELF"
@@ -39,13 +40,17 @@ class MappedModule(NamedTuple):
     deleted: bool
 
 
+_new = tuple.__new__  # a third of the time that calling a NamedTuple takes
+_START, _END = itemgetter(1), itemgetter(2)
+
+
 class ModuleMap:
     """Modules by address."""
 
     def __init__(self, modules: Sequence[MappedModule]) -> None:
-        self._modules = sorted(modules, key=lambda module: module.start)
-        self._starts = [module.start for module in self._modules]
-        self._ends = [module.end for module in self._modules]
+        self._modules = sorted(modules, key=_START)
+        self._starts = list(map(_START, self._modules))
+        self._ends = list(map(_END, self._modules))
         self._apart = all(map(le, self._ends, self._starts[1:]))
 
     def at(self, address: int) -> MappedModule | None:
@@ -56,65 +61,105 @@ class ModuleMap:
         return next((module for module in self._modules[:last] if address < module.end), None)
 
 
+_MAPS: list[tuple[Sequence[MappedModule], ModuleMap]] = []
+_MOST_MAPS = 8
+
+
+def map_of(modules: tuple[MappedModule, ...]) -> ModuleMap:
+    """These modules by address; the same map for the very same modules."""
+    for own, found in _MAPS:
+        if own is modules:
+            return found
+    made = ModuleMap(modules)
+    _MAPS.insert(0, (modules, made))
+    del _MAPS[_MOST_MAPS:]
+    return made
+
+
 _RECENT: Recalled[Evidence] = Recalled()
 
 
-def modules_of(memory: CoreMemory, files: tuple[FileMapping, ...], vdso: int | None) -> tuple[MappedModule, ...]:
+def modules_of(memory: CoreMemory, files: Sequence[FileMapping], vdso: int | None) -> tuple[MappedModule, ...]:
     """`find_modules`; for the workers of one master the very same object, where memory says the same."""
     return recall(_RECENT, (files, vdso), memory, lambda own: tuple(find_modules(own, files, vdso)))
 
 
 def find_modules(memory: CoreMemory, files: Sequence[FileMapping], vdso: int | None) -> list[MappedModule]:
     """All mapped ELF files in address order, with the vDSO when its address is known."""
-    found = [_read_module(memory, *run) for run in _runs(files)]
-    modules = [module for module in found if module is not None]
-    if vdso is not None:
-        region = memory.region_at(vdso)
-        if region is not None:
-            modules.extend(filter(None, [_read_module(memory, VDSO, region.start, region.end, _PAGE)]))
-    return sorted(modules, key=_START)
-
-
-_START = attrgetter("start")
-
-
-def _runs(files: Iterable[FileMapping]) -> list[tuple[str, int, int]]:
-    """Neighbouring mappings of one file, from its beginning on: `(path, start, end)`.
-
-    A second load of a file begins at offset 0 again.
-    """
-    found: list[tuple[str, int, int]] = []
-    path, begun, end = None, 0, 0
-    for start, to, offset, name in sorted(files):
-        if offset == 0 or name != path:
-            if path is not None:
-                found.append((path, begun, end))
-            path, begun = name if offset == 0 else None, start
-        end = to
-    if path is not None:
-        found.append((path, begun, end))
-    return found
-
-
-def _read_module(memory: CoreMemory, path: str, start: int, end: int, most: int = _HEAD) -> MappedModule | None:
-    """The file whose first `most` bytes are at `start`; `None` where that is no ELF file."""
+    runs = mappings_of(files).runs()
     # Where it is noted what was read, what is no ELF file may change.
-    head = memory.read(start, most) if not memory.notes or memory.read(start, 4) == _MAGIC else None
-    if head is None and memory.read(start, 4) != _MAGIC:
+    starts = [] if memory.notes else [start for _, start, _ in runs]
+    heads = memory.heads(starts, _HEAD) or [None] * len(runs)
+    region = memory.region_at(vdso) if vdso is not None else None
+    if region is not None:
+        runs.append((VDSO, region.start, region.end))
+        heads.append(None if memory.notes else memory.read(region.start, _PAGE))
+    without = [run for run, head in zip(runs, heads, strict=True) if head is None]
+    found = _again(list(compress(runs, heads)), tuple(filter(None, heads)))
+    if found is None:
+        found, without = [], runs
+    more = (_module(memory, *run) for run in without)
+    return sorted([*found, *(module for module in more if module is not None)], key=_START)
+
+
+def _again(runs: list[tuple[str, int, int]], heads: tuple[bytes, ...]) -> list[MappedModule] | None:
+    """The files of these runs `(path, start, end)` if all begin with the bytes files of these names had before."""
+    known = [_KEPT.get(path) for path, _, _ in runs]
+    if None in known or not known:
         return None
-    own = _kept(path, head) if head is not None else None
-    if own is None:
+    same, lengths, names, deleted, reaches, lowest, build_ids = zip(*cast(list[_Known], known), strict=True)
+    _, starts, ends = zip(*runs, strict=True)
+    if same != heads or lengths != tuple(map(sub, ends, starts)):
+        return None
+    rows = zip(names, starts, map(add, starts, reaches), map(sub, starts, lowest), build_ids, deleted, strict=True)
+    return list(map(_new, repeat(MappedModule), rows))
+
+
+class _Known(NamedTuple):
+    """A file as it was mapped last time, wherever that was: its first bytes, which hold its build-id.
+
+    `length` of its neighbouring mappings; the rest is what a module has, distances in bytes from where it begins.
+    """
+
+    head: bytes
+    length: int
+    name: str
+    deleted: bool
+    reach: int
+    lowest: int
+    build_id: str | None
+
+
+_KEPT: dict[str, _Known] = {}
+_MOST_KEPT = 1024
+
+
+def _module(memory: CoreMemory, path: str, start: int, end: int) -> MappedModule | None:
+    """The file whose first bytes are at `start`; `None` where that is no ELF file."""
+    if memory.read(start, 4) != _MAGIC:
+        return None
+    head = memory.read(start, _HEAD if path != VDSO else _PAGE)
+    own = _from_head(head) if head is not None else None
+    complete = own is not None and own.build_id is not None
+    if own is None or not complete:
         own = _own(lambda address, size: memory.read(start + address, size))
     if own is None:
         return None
-    base = start - own.lowest
     name, deleted = (path[: -len(DELETED)], True) if path.endswith(DELETED) else (path, False)
+    length, reach = end - start, _reach(own, end - start)
+    if head is not None and complete:
+        if len(_KEPT) >= _MOST_KEPT:
+            _KEPT.clear()
+        _KEPT[path] = _Known(head, length, name, deleted, reach, own.lowest, own.build_id)
+    return MappedModule(name, start, start + reach, start - own.lowest, own.build_id, deleted)
+
+
+def _reach(own: _Own, length: int) -> int:
+    """How far from its beginning a file reaches of which so much is mapped in one piece."""
     # .bss may reach past the last file-backed page, and parts of the file may be mapped once more elsewhere (V8 does
     # so with its code), so the file's own headers decide the end.
-    true_end = min(base + own.last, end + (1 << 32))
-    if true_end < end:
-        true_end = min(end, (true_end + _PAGE - 1) // _PAGE * _PAGE)
-    return MappedModule(name, start, true_end, base, own.build_id, deleted)
+    reach = min(own.last - own.lowest, length + (1 << 32))
+    return reach if reach >= length else min(length, (reach + _PAGE - 1) // _PAGE * _PAGE)
 
 
 class _Own(NamedTuple):
@@ -125,26 +170,10 @@ class _Own(NamedTuple):
     build_id: str | None
 
 
-def _kept(path: str, head: bytes) -> _Own | None:
-    """The same from a file's first bytes alone; `None` when they do not hold all of it, build-id included.
-
-    What was told by the same bytes of a file of that name last time is not read again.
-    """
-    before = _KEPT.get(path)
-    if before is not None and before[0] == head:
-        return before[1]
+def _from_head(head: bytes) -> _Own | None:
+    """The same from a file's first bytes alone; `None` when they do not hold the headers."""
     size = len(head)
-    own = _own(lambda address, wanted: head[address : address + wanted] if 0 <= address <= size - wanted else None)
-    if own is None or own.build_id is None:
-        return None
-    if len(_KEPT) >= _MOST_KEPT:
-        _KEPT.clear()
-    _KEPT[path] = head, own
-    return own
-
-
-_KEPT: dict[str, tuple[bytes, _Own]] = {}
-_MOST_KEPT = 1024
+    return _own(lambda address, wanted: head[address : address + wanted] if 0 <= address <= size - wanted else None)
 
 
 def _own(read: Callable[[int, int], bytes | None]) -> _Own | None:

@@ -39,13 +39,9 @@ class Files(NamedTuple):
 
 def files_of(modules: Sequence[MappedModule]) -> Files:
     """The files, in an order that does not depend on where they lie."""
-    ordered = sorted(modules, key=_by_name)
-    same = tuple([(m.path, m.build_id, m.deleted, m.start - m.base, m.end - m.base) for m in ordered])
-    return Files(same, tuple(ordered), tuple([module.base for module in ordered]))
-
-
-def _by_name(module: MappedModule) -> tuple[str, int]:
-    return module.path, module.start
+    ordered = sorted(modules)  # by path, then by where they begin
+    same = [(path, build, deleted, start - base, end - base) for path, start, end, base, build, deleted in ordered]
+    return Files(tuple(same), tuple(ordered), tuple([base for _, _, _, base, _, _ in ordered]))
 
 
 class Areas:

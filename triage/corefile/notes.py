@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import signal as signals
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from typing import NamedTuple, cast
+from functools import lru_cache
 
 from triage.corefile.elf import Note
+from triage.corefile.latest import Latest
+from triage.corefile.mappings import FileMapping, Mappings, read_mappings
 from triage.model import Signal
 
 NT_PRSTATUS, NT_PRPSINFO, NT_AUXV = 1, 3, 6
@@ -26,7 +27,6 @@ _AARCH64 = [f"x{n}" for n in range(31)] + ["sp", "pc", "pstate"]
 REGISTERS: Mapping[str, list[str]] = {"x86_64": _X86_64, "aarch64": _AARCH64}
 PC_SP: Mapping[str, tuple[str, str]] = {"x86_64": ("rip", "rsp"), "aarch64": ("pc", "sp")}
 _REGISTERS_AT = 112
-_KEPT = 1 << 17
 
 _FAULTS = {"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP"}
 _CODES: Mapping[str, Mapping[int, str]] = {
@@ -60,15 +60,6 @@ class ProcessInfo:
     parent: int = 0
 
 
-class FileMapping(NamedTuple):
-    """One line of NT_FILE: a mapped range and the file behind it. `offset` in bytes."""
-
-    start: int
-    end: int
-    offset: int
-    path: str
-
-
 @dataclass(frozen=True, slots=True)
 class Notes:
     """All that the notes of one core tell. `broken` names notes that were there but unreadable."""
@@ -77,8 +68,11 @@ class Notes:
     process: ProcessInfo | None = None
     signal: Signal | None = None
     auxv: Mapping[int, int] = field(default_factory=dict)
-    files: tuple[FileMapping, ...] = ()
+    files: Sequence[FileMapping] = ()
     broken: tuple[str, ...] = ()
+
+
+_MAPPINGS: Latest[Mappings | None] = Latest()
 
 
 def decode(notes: Iterable[Note], machine: str | None) -> Notes:
@@ -97,7 +91,8 @@ def decode(notes: Iterable[Note], machine: str | None) -> Notes:
                 threads.append(state)
         else:
             single.setdefault(note.type, note.body)
-    files = _files(single[NT_FILE]) if NT_FILE in single else ()
+    # Workers of one master have the same list, and are known by having the same object.
+    files = _MAPPINGS.of(single[NT_FILE], read_mappings) if NT_FILE in single else ()
     if files is None:
         broken.append("NT_FILE")
     fallback = threads[0].signal if threads else 0
@@ -137,62 +132,6 @@ def _text(raw: bytes) -> str:
 def _auxv(body: bytes) -> dict[int, int]:
     usable = len(body) // 16 * 16
     return dict(struct.iter_unpack("<QQ", body[:usable]))
-
-
-def _files(body: bytes) -> tuple[FileMapping, ...] | None:
-    return _kept_files(body) if len(body) <= _KEPT else _mappings(body)
-
-
-class _Kept(tuple[FileMapping, ...]):
-    """Mappings by which questions are told apart again and again: hundreds of rows are hashed once."""
-
-    _hash: int | None = None
-
-    def __hash__(self) -> int:
-        if self._hash is None:
-            self._hash = super().__hash__()
-        return self._hash
-
-
-@lru_cache(maxsize=64)
-def _kept_files(body: bytes) -> tuple[FileMapping, ...] | None:
-    """The same for the next core: the workers of one master have the very same mappings."""
-    found = _mappings(body)
-    return None if found is None else _Kept(found)
-
-
-def _mappings(body: bytes) -> tuple[FileMapping, ...] | None:
-    if len(body) < 16:
-        return None
-    count, page = struct.unpack_from("<QQ", body)
-    names_at = 16 + count * 24
-    if count > 10_000_000 or names_at > len(body):
-        return None
-    names = body[names_at:]
-    paths = _kept_paths(names, count) if len(names) <= _KEPT else _paths(names, count)
-    if paths is None:
-        return None
-    words = struct.unpack_from(f"<{3 * count}Q", body, 16)
-    offsets = [offset * page for offset in words[2::3]]
-    return tuple(map(_as_mapping, zip(words[0::3], words[1::3], offsets, paths, strict=True)))
-
-
-_as_mapping = cast(Callable[[tuple[int, int, int, str]], FileMapping], partial(tuple.__new__, FileMapping))
-
-
-@lru_cache(maxsize=64)
-def _kept_paths(names: bytes, count: int) -> tuple[str, ...] | None:
-    """The same for the next core: processes of one program have the same files, only elsewhere."""
-    return _paths(names, count)
-
-
-def _paths(names: bytes, count: int) -> tuple[str, ...] | None:
-    """The first `count` of these texts, `None` when there are fewer. Each file has several mappings."""
-    found = names.split(b"\0", count)
-    if len(found) < count:
-        return None
-    paths = {name: name.decode("utf-8", "surrogateescape") for name in found[:count]}
-    return tuple(paths[name] for name in found[:count])
 
 
 @lru_cache(maxsize=128)

@@ -83,14 +83,15 @@ class Twins:
 
     def same(self, core: CoreFile, question: Hashable, work: Callable[[], T]) -> T:
         """The answer of `work`, which must depend on nothing but which files lie where."""
-        return self._once(self.kind(core.modules), question, work)
+        return self.once(self.kind(core.modules), question, work)
 
     def alike(self, core: CoreFile, question: Hashable, work: Callable[[Files], T]) -> T:
         """The answer of `work`, which must depend on nothing but which files there are, wherever they lie."""
         files = self.files(core)
-        return self._once(self.kind(files.same), question, lambda: work(files))
+        return self.once(self.kind(files.same), question, lambda: work(files))
 
-    def _once(self, kind: int, question: Hashable, work: Callable[[], T]) -> T:
+    def once(self, kind: int, question: Hashable, work: Callable[[], T]) -> T:
+        """The answer of `work`, which must depend on nothing but the objects that make the kind."""
         answers = self._same.setdefault(kind, {})
         if question not in answers:
             answers[question] = work()

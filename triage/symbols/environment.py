@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
 
 from triage.corefile import CoreFile
 from triage.corefile.memory import CoreMemory
-from triage.corefile.modules import MappedModule
+from triage.corefile.movable import Files
 from triage.corefile.protocol import c_string
+from triage.corefile.twins import Twins
 from triage.symbols.finder import Finder
 from triage.text import from_bytes
 
@@ -23,30 +26,38 @@ def environment(core: CoreFile, finder: Finder) -> dict[str, str]:
 
     A program may have a copy of the variable `environ` of its own: that one counts, then.
     """
-    for module in _modules(core):
-        file = finder.locate(module).file
-        place = next((file.symbols[name].address for name in _NAMES if name in file.symbols), None) if file else None
-        raw = core.memory.read(module.base + place, 8) if place is not None else None
-        found = dict(_entries(core, struct.unpack("<Q", raw)[0])) if raw is not None else {}
+    twins = finder.kept(Twins)
+    program, bases = core.executable, twins.files(core).bases
+    own = twins.files(core).modules.index(program) if program is not None else None
+    for number, place in twins.alike(core, ("environ", own), lambda files: tuple(_places(files, own, finder))):
+        raw = core.memory.read(bases[number] + place, 8)
+        found = _entries(core, struct.unpack("<Q", raw)[0]) if raw is not None else {}
         if found:
             return found
     return {}
 
 
-def _modules(core: CoreFile) -> Iterator[MappedModule]:
-    """The program, then the C library."""
-    if core.executable is not None:
-        yield core.executable
-    yield from (module for module in core.modules if module.path.rsplit("/", 1)[-1].startswith(("libc.", "libc-")))
+def _places(files: Files, program: int | None, finder: Finder) -> Iterator[tuple[int, int]]:
+    """`(number of the file, distance)` of the variable, in the program, then in the C library."""
+    libraries = (
+        n for n, (path, *_) in enumerate(files.same) if path.rsplit("/", 1)[-1].startswith(("libc.", "libc-"))
+    )
+    for number in (*(() if program is None else (program,)), *libraries):
+        file = finder.locate(files.modules[number]).file
+        place = next((file.symbols[name].address for name in _NAMES if name in file.symbols), None) if file else None
+        if place is not None:
+            yield number, place
 
 
-def _entries(core: CoreFile, table: int) -> Iterator[tuple[str, str]]:
-    for text in _texts(core.memory, list(_pointers(core.memory, table))):
-        if text is None:
-            return
-        name, found, value = from_bytes(text).partition("=")
-        if found:
-            yield name, value
+def _entries(core: CoreFile, table: int) -> dict[str, str]:
+    texts = list(_texts(core.memory, list(_pointers(core.memory, table))))
+    return dict(_named(tuple(texts[: texts.index(None)] if None in texts else texts)))
+
+
+@lru_cache(maxsize=64)  # one after the other has the same
+def _named(texts: tuple[bytes, ...]) -> tuple[tuple[str, str], ...]:
+    parts = [from_bytes(text).partition("=") for text in texts]
+    return tuple((name, value) for name, found, value in parts if found)
 
 
 def _texts(memory: CoreMemory, pointers: Sequence[int]) -> Iterator[bytes | None]:
@@ -54,6 +65,13 @@ def _texts(memory: CoreMemory, pointers: Sequence[int]) -> Iterator[bytes | None
     first, last = (pointers[0], pointers[-1]) if pointers else (0, 0)
     plain = getattr(memory, "plain", memory)  # where it is noted what was read, only the texts shall be
     raw = plain.read(first, last - first) if first < last < first + _LONGEST else None
+    if raw is not None and plain is memory:
+        places = [pointer - first for pointer in pointers]
+        parts = [raw[at:behind].partition(b"\0") for at, behind in pairwise(places)]
+        if sorted(places) == places and all(end for _, end, _ in parts):
+            yield from [text for text, _, _ in parts]
+            yield c_string(memory, last, _LONGEST)
+            return
     for at, pointer in enumerate(pointers):
         start, end = pointer - first, pointers[at + 1] - first if at + 1 < len(pointers) else 0
         length = raw.find(b"\0", start, end) - start if raw is not None and 0 <= start < end else -1

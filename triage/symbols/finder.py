@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from triage.corefile.elf import Buffer
-from triage.corefile.modules import VDSO, MappedModule, ModuleMap
-from triage.corefile.notes import FileMapping
+from triage.corefile.mappings import FileMapping
+from triage.corefile.modules import VDSO, MappedModule, map_of
 from triage.errors import InputError
 from triage.model import Symbols
 from triage.symbols.debuginfod import Debuginfod
@@ -178,7 +178,7 @@ class BackingFiles:
 
     def __init__(self, finder: Finder, modules: tuple[MappedModule, ...]) -> None:
         self._finder = finder
-        self._modules = ModuleMap(modules)
+        self._modules = map_of(modules)
 
     def __call__(self, mapping: FileMapping) -> Buffer | None:
         """The file behind `mapping`, when it is the build that crashed."""

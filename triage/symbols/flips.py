@@ -24,10 +24,10 @@ def flips(core: CoreFile, finder: Finder) -> tuple[Flip, ...]:
     """The first difference of each module whose code differs, with the number of places."""
     twins = finder.kept(Twins)
     code = twins.alike(core, "code", lambda files: tuple(_code(files, finder)))
-    (_, modules, bases), is_dumped = twins.files(core), core.memory.is_dumped
+    _, modules, bases = twins.files(core)
     # Nearly always there is none: code that nobody wrote to is left out of the core.
-    dumped = {number for number, start, end in code if is_dumped(bases[number] + start, bases[number] + end)}
-    changed = sorted((modules[number] for number in dumped), key=lambda module: module.start)
+    dumped = core.memory.dumped_among([(bases[number] + start, bases[number] + end) for number, start, end in code])
+    changed = sorted({modules[code[at][0]] for at in dumped}, key=lambda module: module.start)
     found = (_first(core, finder, module) for module in changed)
     return tuple(flip for flip in found if flip is not None)[:_MOST_MODULES]
 

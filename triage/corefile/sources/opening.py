@@ -107,8 +107,8 @@ def _short(descriptor: int) -> bool:
     table = header.segments_at + header.segment_count * header.segment_size
     if table > len(head):
         head = os.pread(descriptor, min(table, 8 << 20), 0)
-    count, whole = elf.extent(head, header)
-    return count < header.segment_count or os.fstat(descriptor).st_size < whole
+    segments = elf.read_columns(head, header)
+    return len(segments.types) < header.segment_count or os.fstat(descriptor).st_size < segments.end
 
 
 def _unpacked(

@@ -205,7 +205,7 @@ class PhpProcess:
             script=facts.script(reader, php),
             extensions={extension.name: extension.version for extension in php.extensions},
             options=self._recall(self._asked("options", gap=128), PhpProcess._options),
-            extension_files=modules.files(self._core, php),
+            extension_files=modules.files(self._core, php, self._finder.kept(Twins)),
         )
 
     def stack(self) -> Walk:
@@ -329,7 +329,7 @@ class PhpProcess:
 
     @cached_property
     def _builds(self) -> Builds | None:
-        return builds_of(self._core, self._php)
+        return builds_of(self._core, self._php, self._finder.kept(Twins))
 
     def _runtime(self, walk: Walk, jit: tuple[tuple[int, int], ...]) -> Runtime:
         reader, php = self._reader, self._php
@@ -343,7 +343,7 @@ class PhpProcess:
             last_error=facts.last_error(reader, php),
             exception=facts.exception(reader, php),
             jit=bool(jit),
-            mismatched=modules.mismatched(php),
+            mismatched=modules.mismatched(self._core, php, self._finder.kept(Twins)),
         )
 
     @cached_property

@@ -9,9 +9,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
+from operator import add
 from typing import NamedTuple
 
 from triage.corefile import CoreFile
+from triage.corefile.movable import Files
+from triage.corefile.twins import Twins
 from triage.runtimes.php.globals import Php
 
 Spot = tuple[int, int]
@@ -49,14 +52,34 @@ def _by_address(bases: tuple[int, ...]) -> tuple[list[int], list[int]]:
     return order, [bases[at] for at in order]
 
 
-def builds_of(core: CoreFile, php: Php) -> Builds | None:
+class _Alike(NamedTuple):
+    """What is the same in all processes with the same files: `key` as of `Builds`, and which of the files these are.
+
+    `lengths` are the distances of their ends from their bases.
+    """
+
+    key: tuple[tuple[str, str], ...]
+    numbers: tuple[int, ...]
+    lengths: tuple[int, ...]
+
+
+def builds_of(core: CoreFile, php: Php, twins: Twins) -> Builds | None:
     """The files of this process, `None` when the core does not tell PHP's own build."""
     if php.module.build_id is None:
         return None
-    others = sorted((m for m in core.modules if m.build_id and m != php.module), key=lambda module: module.path)
-    modules = (php.module, *others)
-    return Builds(
-        key=tuple((module.path, module.build_id or "") for module in modules),
-        bases=tuple(module.base for module in modules),
-        ends=tuple(module.end for module in modules),
+    files = twins.files(core)
+    own = files.modules.index(php.module)
+    key, numbers, lengths = twins.alike(core, ("builds", own), lambda alike: _alike(alike, own))
+    bases = tuple([files.bases[number] for number in numbers])
+    return Builds(key, bases, tuple(map(add, bases, lengths)))
+
+
+def _alike(files: Files, own: int) -> _Alike:
+    others = [n for n, (_, build_id, *_) in enumerate(files.same) if build_id and n != own]
+    numbers = (own, *others)
+    known = [files.same[number] for number in numbers]
+    return _Alike(
+        key=tuple((path, build_id or "") for path, build_id, *_ in known),
+        numbers=numbers,
+        lengths=tuple(end for *_, end in known),
     )

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
+from itertools import compress
 
 from triage.corefile import CoreFile
 from triage.corefile.modules import MappedModule
@@ -23,6 +24,7 @@ from triage.runtimes.php.roots.relocations import relocated
 from triage.runtimes.php.roots.scan import Executor, executors
 from triage.runtimes.php.roots.threads import records
 from triage.symbols import Finder
+from triage.symbols.elffile import ElfFile
 
 _LOOKS_LIKE_PHP = re.compile(r"/(?:lib)?php[^/]*$|/php-fpm[^/]*$|/frankenphp$")
 _NEEDED = ("module_registry", "executor_globals", "sapi_module")
@@ -75,7 +77,6 @@ class Php:
         return replace(self, addresses={**self.addresses, **self.threads[thread]})
 
 
-@lru_cache(maxsize=4096)  # the cores of one machine have the same files
 def _looks_like_php(path: str) -> bool:
     return _LOOKS_LIKE_PHP.search(path) is not None
 
@@ -85,7 +86,9 @@ def find_php(core: CoreFile, finder: Finder, *, without: frozenset[str] = frozen
 
     `without` leaves out means of finding: `symbols`, `relocations`, `search`.
     """
-    candidates = [module for module in core.modules if _looks_like_php(module.path)]
+    twins = finder.kept(Twins)
+    likely = twins.alike(core, "looks like PHP", lambda files: [_looks_like_php(path) for path, *_ in files.same])
+    candidates = sorted(compress(twins.files(core).modules, likely), key=lambda module: module.start)
     executable = core.executable
     if executable is not None and executable not in candidates:
         candidates.append(executable)
@@ -97,6 +100,21 @@ def find_php(core: CoreFile, finder: Finder, *, without: frozenset[str] = frozen
         if found:
             reasons.append(found)
     return "; ".join(reasons) or None
+
+
+class KnownNames:
+    """Where files that hold PHP have its variables, as the names they export tell: nothing for any other file."""
+
+    def __init__(self) -> None:
+        self._places: dict[ElfFile, dict[str, int]] = {}
+
+    def of(self, file: ElfFile) -> Mapping[str, int]:
+        """Distances from the file's base by name."""
+        if file not in self._places:
+            symbols = file.symbols
+            names = (*_NEEDED, *_WANTED, *_OFFSETS) if "module_registry" in symbols else ()
+            self._places[file] = {name: symbols[name].address for name in names if name in symbols}
+        return self._places[file]
 
 
 class _Search:
@@ -128,12 +146,11 @@ class _Search:
 
     def _by_name(self) -> None:
         file = self._located.file
-        symbols = file.symbols if file is not None and "symbols" not in self._without else {}
-        if "module_registry" not in symbols:
+        if file is None or "symbols" in self._without:
             return
-        for name in (*_NEEDED, *_WANTED, *_OFFSETS):
-            if name in symbols:
-                self._note(name, symbols[name].address + self._module.base, "symbol")
+        places, base = self._finder.kept(KnownNames).of(file), self._module.base
+        self._addresses = {name: base + place for name, place in places.items()}
+        self._provenance = dict.fromkeys(places, "symbol")
 
     def _may_be_php(self) -> bool:
         """Whether a search is worth its time: the name says PHP, or the program's own data does."""

@@ -37,15 +37,12 @@ class Hooks:
 
     def found(self, frames: Sequence[int]) -> tuple[Hook, ...]:
         """All hooks; observers are looked for in the caches of these execute_data frames."""
-        hooks = [hook for name in POINTERS for hook in self._pointer(name)]
+        own, places = self._php.module, self._php.addresses
+        names = [name for name in POINTERS if name in places]
+        targets = zip(names, self._reader.numbers([places[name] for name in names]), strict=True)
+        elsewhere = [(name, to) for name, to in targets if to and not own.start <= to < own.end]
+        hooks = [hook for name, target in elsewhere if (hook := self._hook(name, target)) is not None]
         return tuple(dict.fromkeys((*hooks, *self._observers(frames))))
-
-    def _pointer(self, name: str) -> Iterator[Hook]:
-        place = self._php.address(name)
-        target = self._reader.number(place) if place else None
-        hook = self._hook(name, target) if target else None
-        if hook is not None:
-            yield hook
 
     def _hook(self, name: str, target: int) -> Hook | None:
         """A hook for code outside of PHP itself; code that PHP itself brings is no hook."""

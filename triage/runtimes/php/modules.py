@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from triage.corefile import CoreFile
+from triage.corefile.twins import Twins
+from triage.runtimes.php.extensions import Extension
 from triage.runtimes.php.globals import Php
 
 
-def files(core: CoreFile, php: Php) -> dict[str, str]:
+def files(core: CoreFile, php: Php, twins: Twins) -> dict[str, str]:
     """Extension → the path of its own file; those built into PHP are left out."""
+    # What lies in which file is the same wherever the files lie.
+    kind = twins.kind(twins.files(core).same, php.alike)
+    return dict(twins.once(kind, "extensions' files", lambda: _files(core, php)))
+
+
+def _files(core: CoreFile, php: Php) -> dict[str, str]:
     found = {}
     for extension in php.extensions:
         module = core.module_at(extension.within)
@@ -16,17 +26,22 @@ def files(core: CoreFile, php: Php) -> dict[str, str]:
     return found
 
 
-def mismatched(php: Php) -> dict[str, str]:
+def mismatched(core: CoreFile, php: Php, twins: Twins) -> dict[str, str]:
     """Extension → in what its module entry differs from PHP's own (API number, thread safety, debug build).
 
     PHP refuses such a module when it loads it, so this means a patched check, or a record that was
     overwritten since.
     """
-    engine = next((e for e in php.extensions if e.name.lower() == "core"), None)
+    kind = twins.kind(twins.files(core).same, php.alike)
+    return dict(twins.once(kind, "mismatched", lambda: _mismatched(php.alike)))
+
+
+def _mismatched(extensions: Sequence[Extension]) -> dict[str, str]:
+    engine = next((e for e in extensions if e.name.lower() == "core"), None)
     if engine is None:
         return {}
     found = {}
-    for extension in php.extensions:
+    for extension in extensions:
         if extension.api != engine.api:
             found[extension.name] = f"it was built for module API {extension.api}, this PHP has {engine.api}"
         elif extension.zts != engine.zts:

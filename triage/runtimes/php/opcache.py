@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from triage import clock
 from triage.corefile import CoreFile
 from triage.corefile.elf import PF_W
+from triage.corefile.mappings import mappings_of
 from triage.corefile.protocol import Region
 from triage.corefile.twins import Twins
 from triage.model import Opcache
@@ -63,13 +64,9 @@ def opcache(core: CoreFile, shared: Sequence[Region], known: KnownPlace, *, at_c
 
 def shared_regions(core: CoreFile, twins: Twins) -> list[Region]:
     """Shared memory that belongs to no file: opcache's, when opcache is on, and php-fpm's scoreboard."""
-    starts = twins.same(core, "shared memory", lambda: _starts(core))
+    starts = twins.same(core, "shared memory", lambda: mappings_of(core.notes.files).starting(*SHARED))
     found = dict.fromkeys(region for region in map(core.memory.region_at, starts) if region is not None)
     return [region for region in found if region.path is not None and region.path.startswith(SHARED)]
-
-
-def _starts(core: CoreFile) -> list[int]:
-    return sorted(mapping.start for mapping in core.notes.files if mapping.path.startswith(SHARED))
 
 
 def caches(shared: Sequence[Region]) -> list[Region]:

@@ -7,7 +7,7 @@ to must look like what it should be. `None` means "not readable or not what it s
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from triage.text import from_bytes
 MAX_STRING = 1 << 20
 _LONGEST = 65_536
 _SHORT = 40
+_NEAR = 1 << 14
 MAX_ELEMENTS = 1 << 20
 _FIRST = 4096
 _PACKED_ZVALS_SINCE = 80200
@@ -68,6 +69,14 @@ class Reader:
         """An unsigned little-endian integer."""
         raw = self.memory.read(address, size)
         return int.from_bytes(raw, "little") if raw is not None else None
+
+    def numbers(self, addresses: Sequence[int]) -> list[int] | list[int | None]:
+        """`number` at each of these addresses, with one read where they lie near each other."""
+        first, last = min(addresses, default=0), max(addresses, default=0)
+        raw = self.memory.read(first, last + 8 - first) if addresses and last - first < _NEAR else None
+        if raw is None:
+            return [self.number(address) for address in addresses]
+        return [int.from_bytes(raw[address - first : address - first + 8], "little") for address in addresses]
 
     def field(self, address: int, name: str, field: str) -> int | None:
         """A field of the structure `name` at `address`; `None` also when this version lacks it."""

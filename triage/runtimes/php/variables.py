@@ -55,9 +55,10 @@ def _key(name: str) -> tuple[str, bool]:
 
 def environment(found: Mapping[str, str]) -> dict[str, str]:
     """The environment with the values of all but harmless variables replaced by their lengths, by name."""
-    return dict(_shown(name, value) for name, value in sorted(found.items())[:_MOST])
+    return dict(_shown(tuple(found.items())))
 
 
-@lru_cache(maxsize=1024)  # the workers of one master have the same
-def _shown(name: str, value: str) -> tuple[str, str]:
-    return redact.text(name), redact.variable(name, value)
+@lru_cache(maxsize=64)  # one after the other has the same
+def _shown(found: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    several = sorted(dict(found).items())[:_MOST]
+    return tuple((redact.text(name), redact.variable(name, value)) for name, value in several)
