@@ -33,7 +33,7 @@ from triage.corefile.twins import Twins
 from triage.diagnose import Case, diagnose
 from triage.errors import InputError
 from triage.gdb import sandbox
-from triage.gdb.frames import native_threads
+from triage.gdb.frames import Native
 from triage.gdb.lanes import Lanes
 from triage.gdb.locate import Gdb, find_gdb
 from triage.gdb.session import GdbFailed
@@ -199,8 +199,8 @@ class _Examination:
         self._look_over()
         modules: tuple[Module, ...] = self._stage("modules", self._modules, ())
         reading: Reading | None = self._stage("runtime", self._runtime, None)
-        threads, registers, instruction = self._stage("gdb", lambda: self._native(reading), self._from_notes())
-        merged: tuple[Thread, ...] = self._stage("merge", lambda: self._merge(threads, reading), ())
+        native: Native = self._stage("gdb", lambda: self._native(reading), None) or self._from_notes()
+        merged: tuple[Thread, ...] = self._stage("merge", lambda: self._merge(native.threads, reading), ())
         merged = self._stage("traits", lambda: tuple(map(self._told, merged)), merged)
         crashed = next((thread for thread in merged if thread.crashed), None)
         nothing: tuple[Instruction | None, Fault | None] = (None, None)
@@ -229,8 +229,8 @@ class _Examination:
             threads=merged,
             modules=modules,
             findings=findings,
-            registers=registers,
-            instruction=instruction,
+            registers=native.registers,
+            instruction=native.instruction,
             fault=at[1],
             origin=origin,
             gdb=self._gdb.version_text,
@@ -296,26 +296,25 @@ class _Examination:
             self._warn(warning)
         return reading
 
-    def _native(self, reading: Reading | None) -> tuple[tuple[NativeThread, ...], dict[str, int], str | None]:
+    def _native(self, reading: Reading | None) -> Native:
         core = self._core
         rules = reading.unwinding if reading is not None else None
         register = reading.loop_registers.get(core.machine or "") if reading is not None else None
         try:
-            answer = self._lanes.answer(core, rules, register)
+            found = self._lanes.answer(core, rules, register)
         except GdbFailed as error:
             self._warn(f"{error.message}; only the innermost native frame is known")
             return self._from_notes()
-        if "reduced" in answer:
-            self._warn(f"at first {answer['reduced']}; asked again for the crashed thread's innermost frames only")
-        threads = native_threads(answer, core, self._finder)
-        for thread in threads:
+        if found.reduced is not None:
+            self._warn(f"at first {found.reduced}; asked again for the crashed thread's innermost frames only")
+        for thread in found.threads:
             if thread.crashed and thread.stop:
                 self._warnings.append(f"the native stack was followed as far as possible: {thread.stop}")
-        if answer["count"] > len(threads):
-            self._warnings.append(f"{answer['count']} threads; {len(threads)} are shown")
-        return threads, answer["registers"], answer["instruction"]
+        if found.total > len(found.threads):
+            self._warnings.append(f"{found.total} threads; {len(found.threads)} are shown")
+        return found
 
-    def _from_notes(self) -> tuple[tuple[NativeThread, ...], dict[str, int], str | None]:
+    def _from_notes(self) -> Native:
         """Threads as the notes tell: where each one stood, no callers."""
         core = self._core
         pc_name, sp_name = notes.PC_SP.get(core.machine or "", ("", ""))
@@ -335,7 +334,7 @@ class _Examination:
                     ),
                 )
             threads.append(NativeThread(id=state.id, name=None, crashed=at == 0, frames=frames, depth=len(frames)))
-        return tuple(threads), dict(core.notes.threads[0].registers), None
+        return Native(tuple(threads), dict(core.notes.threads[0].registers), None, len(threads))
 
     def _merge(self, threads: tuple[NativeThread, ...], reading: Reading | None) -> tuple[Thread, ...]:
         names = Names()
