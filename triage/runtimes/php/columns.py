@@ -7,9 +7,12 @@ one by one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+from struct import Struct
 from typing import NamedTuple
 
-from triage.corefile.memory import CoreMemory, Words
+from triage.corefile.memory import MAX_READ, CoreMemory, Words
 from triage.runtimes.php.reader import Reader
 
 _BUCKET = 32  # zval, hash, key: the same since 7.0
@@ -62,6 +65,8 @@ class Leading(NamedTuple):
         """What each of them leads to."""
         raw = self.memory.read(self.data, (self.slots[-1] + 1) * _BUCKET) if self.slots else b""
         words = memoryview(raw or b"").cast("Q")[::4].tolist()
+        if len(words) == len(self.slots):
+            return words  # there are no holes among them
         return [words[slot] for slot in self.slots] if raw is not None else []
 
 
@@ -126,6 +131,35 @@ def words_of(memory: CoreMemory, records: Sequence[int], distances: Sequence[int
         return [[view[(record - start) >> 3] for record in records] for start in shifted]
 
 
+def words_among(memory: CoreMemory, records: Sequence[int], distance: int) -> Sequence[int] | None:
+    """The words that lie so far behind the records, in no order, under the same condition.
+
+    Processes of the same builds have their records just as far from each other.
+    """
+    if not records:
+        return ()
+    if memory.notes:
+        noted = words_of(memory, records, [distance])
+        return noted[0] if noted is not None else None
+    first = records[0]
+    gathered, low = _gathering(tuple([record - first for record in records]))
+    with memory.words(first) as words:
+        start = first + low + distance
+        if gathered is None or words is None or start < words.start or start + gathered.size > words.end:
+            return None
+        return gathered.unpack_from(words.raw, start - words.start)
+
+
+@lru_cache(maxsize=4)
+def _gathering(places: tuple[int, ...]) -> tuple[Struct | None, int]:
+    """What takes a word from each of these places out of memory, and the lowest of them; `None` where they overlap."""
+    ordered = sorted(set(places))
+    gaps = [after - before - 8 for before, after in pairwise(ordered)]
+    if min(gaps, default=0) < 0 or ordered[-1] - ordered[0] > MAX_READ:
+        return None, 0
+    return Struct("<Q" + "".join(f"{gap}xQ" for gap in gaps)), ordered[0]
+
+
 def rows_of(memory: CoreMemory, records: Sequence[int], count: int) -> list[list[int]] | None:
     """The first `count` words of each record, under the same condition."""
     if not records:
@@ -156,16 +190,16 @@ def inner_tables(memory: CoreMemory, tables: Sequence[tuple[int, int]]) -> list[
 
 
 def _add(found: list[int], words: Words, tables: Sequence[tuple[int, int]]) -> bool:
-    view = words.view
+    view, raw = words.view, words.raw
     for data, used in tables:
         if not used:
             continue
         if used > _MOST or data < words.start or data + used * _BUCKET > words.end:
             return False
         at, end = (data - words.start) >> 3, (data - words.start + used * _BUCKET) >> 3
-        if not all(kind & 0xFF for kind in view[at + 1 : end : 4].tolist()):
-            return False
-        found.extend(view[at:end:4].tolist())
+        if 0 in raw[at * 8 + 8 : end * 8 : _BUCKET].tobytes():
+            return False  # there are holes among them
+        found += view[at:end:4].tolist()
     return True
 
 
