@@ -13,8 +13,7 @@ import json
 import platform
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -90,6 +89,9 @@ class Pipeline:
         self._bounds = Bounds(settings.limits.largest_core, settings.limits.disk_reserve)
         self._journal = Journal()
         self._lanes = Lanes(self._sessions, self._finder, settings.limits, reuse=settings.reuse)
+        # A core gives records by the ten thousand, hardly any of them garbage: the collector may look less often.
+        self._hurried = gc.get_threshold()
+        gc.set_threshold(max(_RECORDS, self._hurried[0]), *self._hurried[1:])
 
     def __enter__(self) -> Pipeline:
         return self
@@ -101,6 +103,7 @@ class Pipeline:
 
     def close(self) -> None:
         """End the GDBs and remove what was unpacked."""
+        gc.set_threshold(*self._hurried)
         self._sessions.close()
         self._scratch.close()
 
@@ -121,7 +124,6 @@ class Pipeline:
         whose = trust or Trust(everywhere=True)
         try:
             with (
-                _unhurried(),
                 opened(path, self._scratch, whose, self._bounds, self._journal) as source,
                 open_core(source.file) as core,
             ):
@@ -145,17 +147,6 @@ class Pipeline:
     def finder(self) -> Finder:
         """Finds the files behind modules, as the settings say."""
         return self._finder
-
-
-@contextmanager
-def _unhurried() -> Iterator[None]:
-    """A core gives records by the ten thousand, hardly any of them garbage: the collector may look less often."""
-    before = gc.get_threshold()
-    gc.set_threshold(_RECORDS, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def _recorded(record: str, own: Crash) -> Crash:

@@ -43,7 +43,7 @@ def _thread(raw: Mapping[str, Any], core: CoreFile, finder: Finder, *, is_crashe
         caller = at > 0 and not rows[at - 1]["handler"]
         trust = _trust(rows[at - 1], frames[at - 1]) if at > 0 else "context"
         frame = _frame(row, core, finder, caller=caller, trust=trust if row["level"] == at else None)
-        if caller and frame.function_start is None and not _is_code(core, finder, frame.pc):
+        if caller and frame.function_start is None and not is_code(core, finder, frame.pc):
             # Without unwind tables GDB guesses, and what it guesses may be any word on the stack.
             return NativeThread(
                 id=raw["id"], name=raw["name"], crashed=is_crashed, frames=tuple(frames), depth=at, stop=_NO_CODE
@@ -61,7 +61,7 @@ def _thread(raw: Mapping[str, Any], core: CoreFile, finder: Finder, *, is_crashe
     )
 
 
-def _is_code(core: CoreFile, finder: Finder, address: int) -> bool:
+def is_code(core: CoreFile, finder: Finder, address: int) -> bool:
     """Whether a call can have been made from right before an address."""
     region = core.memory.region_at(address - 1)
     if region is not None and region.flags & PF_X:

@@ -33,9 +33,10 @@ class _Part(NamedTuple):
 
 
 class Pattern(NamedTuple):
-    """One thread's frames."""
+    """One thread's frames; `guessed` are the places of those of which no table says that there is code."""
 
     parts: tuple[_Part, ...]
+    guessed: tuple[int, ...]
     depth: int
     gap: int
     gap_at: int
@@ -44,14 +45,14 @@ class Pattern(NamedTuple):
 def pattern_of(thread: NativeThread, rows: Sequence[Row], walk: Walk) -> Pattern | None:
     """What the frames, made of these rows, have in common with those of other processes of the shape.
 
-    `None` where something else of the process had a say: whether a guessed address is code, how deep it went.
+    `None` where how deep it went had a say, or it was not followed to its end.
     """
     frames = thread.frames
-    guessed = any(frame.function_start is None for frame in frames[1:])
-    if guessed or thread.stop or len(frames) != len(rows) or walk.depth != len(walk.places):
+    if thread.stop or len(frames) != len(rows) or walk.depth != len(walk.places):
         return None
     parts = tuple(map(_part, frames, rows))
-    return Pattern(parts, thread.depth, thread.gap, thread.gap_at)
+    guessed = tuple(at for at, frame in enumerate(frames) if at and frame.function_start is None)
+    return Pattern(parts, guessed, thread.depth, thread.gap, thread.gap_at)
 
 
 def _part(frame: NativeFrame, row: Row) -> _Part:
@@ -74,7 +75,7 @@ def filled(pattern: Pattern, walk: Walk, address: Callable[[Spot], int], *, cras
             None if back is None else pc - back,
             *same,
         )))  # fmt: skip
-    _, depth, gap, gap_at = pattern
+    _, _, depth, gap, gap_at = pattern
     return NativeThread(
         id=walk.thread, name=None, crashed=crashed, frames=tuple(frames), depth=depth, gap=gap, gap_at=gap_at
     )

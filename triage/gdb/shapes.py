@@ -17,9 +17,10 @@ from typing import Any
 
 from triage.corefile import CoreFile
 from triage.corefile.notes import PC_SP
-from triage.gdb.frames import Native, native
+from triage.gdb.frames import Native, is_code, native
 from triage.gdb.known_calls import KnownCalls, Row, Seat
 from triage.gdb.patterns import Pattern, filled, pattern_of
+from triage.model import NativeThread
 from triage.symbols import Finder
 from triage.unwind import Place, Spot, Walk
 
@@ -328,19 +329,31 @@ def _recalled(
     place: Places, walks: Sequence[Walk], stacks: Sequence[_Stack], text: str | None, finder: Finder
 ) -> Native:
     """The same as native frames."""
-    patterns = [stack.pattern for stack in stacks if stack.pattern is not None]
-    if len(patterns) < len(stacks):
-        found = native(_answer(place, walks, stacks, text), place.core, finder)
-        for walk, stack, thread in zip(walks, stacks, found.threads, strict=True):
-            stack.pattern = pattern_of(thread, (*stack.inner, *stack.outer), walk)
-        return found
-    notes = place.core.notes
-    first, address = notes.threads[0].id, place.address
-    threads = [
-        filled(pattern, walk, address, crashed=walk.thread == first)
-        for walk, pattern in zip(walks, patterns, strict=True)
-    ]
-    return Native(tuple(threads), own_registers(place.core), place.absolute(text), len(notes.threads))
+    core = place.core
+    threads = _filled(place, walks, stacks, finder)
+    if threads is not None:
+        return Native(threads, own_registers(core), place.absolute(text), len(core.notes.threads))
+    found = native(_answer(place, walks, stacks, text), core, finder)
+    for walk, stack, thread in zip(walks, stacks, found.threads, strict=True):
+        stack.pattern = pattern_of(thread, (*stack.inner, *stack.outer), walk)
+    return found
+
+
+def _filled(
+    place: Places, walks: Sequence[Walk], stacks: Sequence[_Stack], finder: Finder
+) -> tuple[NativeThread, ...] | None:
+    """The threads by the patterns of their stacks; `None` where one has none, or does not fit."""
+    core = place.core
+    first = core.notes.threads[0].id
+    threads = []
+    for walk, stack in zip(walks, stacks, strict=True):
+        if stack.pattern is None:
+            return None
+        thread = filled(stack.pattern, walk, place.address, crashed=walk.thread == first)
+        if not all(is_code(core, finder, thread.frames[at].pc) for at in stack.pattern.guessed):
+            return None
+        threads.append(thread)
+    return tuple(threads)
 
 
 def whole_answer(core: CoreFile, threads: list[dict[str, Any]], instruction: str | None) -> dict[str, Any]:

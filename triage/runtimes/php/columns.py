@@ -152,7 +152,7 @@ def words_among(memory: CoreMemory, records: Sequence[int], distance: int) -> Se
 
 @lru_cache(maxsize=4)
 def _gathering(places: tuple[int, ...]) -> tuple[Struct | None, int]:
-    """What takes a word from each of these places out of memory, and the lowest of them; `None` where they overlap."""
+    """What takes a word from each of these places out of memory, `None` where they overlap; and the lowest."""
     ordered = sorted(set(places))
     gaps = [after - before - 8 for before, after in pairwise(ordered)]
     if min(gaps, default=0) < 0 or ordered[-1] - ordered[0] > MAX_READ:

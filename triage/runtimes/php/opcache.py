@@ -69,7 +69,9 @@ def shared_regions(core: CoreFile, twins: Twins) -> list[Region]:
 
 
 def _starts(core: CoreFile) -> list[int]:
-    return sorted(mapping.start for mapping in core.notes.files if mapping.path.startswith(SHARED))
+    paths = {mapping.path for mapping in core.notes.files}
+    shared = {path for path in paths if path.startswith(SHARED)}
+    return sorted(mapping.start for mapping in core.notes.files if mapping.path in shared) if shared else []
 
 
 def caches(shared: Sequence[Region]) -> list[Region]:
