@@ -14,7 +14,7 @@ import platform
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -54,6 +54,7 @@ from triage.model import (
     Status,
     Thread,
 )
+from triage.model.record import changed
 from triage.runtimes import detect, hint
 from triage.runtimes.protocol import Reading, nowhere
 from triage.symbols import Finder
@@ -156,7 +157,7 @@ def _recorded(record: str, own: Crash) -> Crash:
     except ValueError:
         return own
     remark = "this pack has no memory of the request: shown is what was read where it was made"
-    return replace(told, core=own.core, origin=own.origin, cluster=None, warnings=(remark, *told.warnings))
+    return changed(told, core=own.core, origin=own.origin, cluster=None, warnings=(remark, *told.warnings))
 
 
 class _Examination:
@@ -204,7 +205,7 @@ class _Examination:
         executable, process = core.executable, core.notes.process
         origin = self._source.origin
         if origin.arguments:
-            origin = replace(origin, arguments=())
+            origin = changed(origin, arguments=())
         crash = Crash(
             id=core.id,
             core=str(self._path),
@@ -228,7 +229,7 @@ class _Examination:
             isolation=self._lanes.isolation,
         )
         signature: Signature | None = self._stage("sign", lambda: signature_of(crash), None)
-        return replace(
+        return changed(
             crash,
             signature=signature,
             status=Status.PARTIAL if self._partial else Status.OK,
@@ -345,12 +346,14 @@ class _Examination:
 
     def _told(self, thread: Thread) -> Thread:
         """The crashed thread with what tells its functions that have no name."""
-        modules = {module.path: module for module in self._core.modules}
+        if not thread.crashed:
+            return thread
+        modules = dict(zip(map(itemgetter(0), self._core.modules), self._core.modules, strict=True))
 
         def file_of(path: str) -> ElfFile | None:
             return self._finder.locate(modules[path]).file if path in modules else None
 
-        return tell(thread, file_of) if thread.crashed else thread
+        return tell(thread, file_of)
 
     def _decoded(self, pc: int | None, registers: Mapping[str, int]) -> Instruction | None:
         core = self._core
@@ -370,7 +373,7 @@ class _Examination:
         if start is None:
             return instruction, fault
         load = loaded_from(core.memory, core.machine, registers, start, pc, fault.operand.base)
-        return instruction, replace(fault, load=load)
+        return instruction, changed(fault, load=load)
 
     def _function_start(self, pc: int) -> int | None:
         module = self._core.module_at(pc)

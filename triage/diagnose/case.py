@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from triage.corefile.protocol import AddressSpace, Region
-from triage.model import Fault, Flip, Frame, HeapPlace, Instruction, Module, Runtime, ScriptFrame, Signal, Thread
+from triage.model import (
+    Fault,
+    Flip,
+    Frame,
+    HeapPlace,
+    Instruction,
+    Module,
+    Runtime,
+    ScriptFrame,
+    Signal,
+    Thread,
+)
 
 FAULTS = ("SIGSEGV", "SIGBUS")
 READ, WRITE, EXECUTE = 4, 2, 1
@@ -16,7 +28,7 @@ def _nowhere(address: int) -> HeapPlace | None:
     return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Case:
     """One crash before its findings.
 
@@ -55,6 +67,19 @@ class Case:
     def language(self) -> str:
         """What the reader writes code in; PHP where no interpreter was found."""
         return self.runtime.language if self.runtime is not None else "PHP"
+
+    @cached_property
+    def functions(self) -> tuple[str | None, ...]:
+        """The function of each frame where that is a native one."""
+        return tuple([function if kind == "native" else None for kind, function, *_ in self.frames])
+
+    @cached_property
+    def entered(self) -> int:
+        """How many frames are inside of all script code."""
+        for at, (kind, _, _, _, _, file, *_) in enumerate(self.frames):
+            if file is not None and kind not in ("native", "gap"):
+                return at
+        return len(self.frames)
 
     def native(self) -> Iterator[Frame]:
         """Its native frames."""

@@ -165,10 +165,6 @@ class Frame(NamedTuple):
     start: int | None = None
     traits: tuple[str, ...] = ()
 
-    def told(self, start: int | None, traits: tuple[str, ...]) -> Frame:
-        """The same with what tells its function."""
-        return _new(Frame, (*self[:-2], start, traits))
-
 
 @record
 class Thread:

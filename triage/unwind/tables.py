@@ -21,10 +21,22 @@ class Spot(NamedTuple):
 
 
 class Stand(NamedTuple):
-    """Where a caller stands, one object for every process, and its step: a plain one."""
+    """Where a caller stands, one object for every process, and its plain step, laid out for a slice of the stack.
+
+    The CFA is register `base` plus `offset`. The words below it, so many, hold the registers of the caller: `saved`
+    are `(register, which of these words)`.
+    """
 
     spot: Spot
-    step: Step
+    base: int
+    offset: int
+    words: int
+    saved: tuple[tuple[int, int], ...]
+
+
+def _stand(spot: Spot, step: Step) -> Stand:
+    count = -step.reach // 8
+    return Stand(spot, step.base, step.offset, count, tuple((to, at // 8 + count) for to, at in step.saved))
 
 
 class Tables:
@@ -45,25 +57,18 @@ class Tables:
         known = self._steps.get(module.build_id or "", {}).get(place)
         return known if known is not None else self._new(module, place)
 
-    def stand(self, core: CoreFile, pc: int) -> Stand | None:
-        """What there is to know of a caller that goes on at `pc`; `None` for all that needs a closer look."""
-        module = core.module_at(pc)
-        if module is None:
-            return None
-        place = pc - module.base
-        known = self._stands.get((module.path, module.build_id))
-        found = known.get(place) if known is not None else None
-        return found if found is not None else self._new_stand(core, module, place)
+    def stands(self, module: MappedModule) -> dict[int, Stand]:
+        """What is known of callers in this file, by their distance from its base; see `stand`."""
+        return self._stands.setdefault((module.path, module.build_id), {})
 
-    def _new_stand(self, core: CoreFile, module: MappedModule, place: int) -> Stand | None:
-        # The call may be the last instruction of its function, and of its file.
-        before = module.base + place - 1
+    def stand(self, core: CoreFile, module: MappedModule, place: int) -> Stand | None:
+        """What there is to know of a caller in this file; `None` for all that needs a closer look."""
+        before = module.base + place - 1  # the call may be the last instruction of its function, and of its file
         step = self.step(core, before) if core.module_at(before) is module else ""
         if isinstance(step, str) or not step.plain:
             return None
-        key = module.path, module.build_id
-        found = Stand(Spot(key, place), step)
-        self._stands.setdefault(key, {})[place] = found
+        found = _stand(Spot((module.path, module.build_id), place), step)
+        self.stands(module)[place] = found
         return found
 
     def _new(self, module: MappedModule, place: int) -> Step | str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from triage.corefile import CoreFile
+from triage.corefile.modules import MappedModule
 from triage.corefile.notes import ThreadState
 from triage.model import Unwinding
 from triage.unwind.cfi import Step, Unreadable
@@ -105,7 +106,8 @@ class _Walker:
         self._entry = self._rules.fiber_entry or (0, 0)
         self.words = StackWords(core.memory)
         self.steps: dict[int, Step | str] = {}  # by address; by ~address for an exact program counter
-        self.stands: dict[int, Stand] = {}
+        self._low, self._high = 0, 0
+        self._file: tuple[MappedModule, dict[int, Stand]]
 
     def walk(self, thread: ThreadState, bounds: Bounds) -> Walk:
         if self._core.machine != "x86_64":
@@ -126,12 +128,23 @@ class _Walker:
 
     def stand(self, pc: int) -> Stand | None:
         """What there is to know of a caller that goes on at `pc`; `None` for all that needs a closer look."""
-        if self._in_entry(pc) or (self._rules.code and self.generated(pc)):
+        low, high = self._entry
+        if low <= pc < high or (self._rules.code and self.generated(pc)):
             return None
-        found = self._tables.stand(self._core, pc)
-        if found is not None:
-            self.stands[pc] = found
-        return found
+        if not self._low <= pc < self._high and not self._enter(pc):
+            return None
+        module, known = self._file
+        place = pc - module.base
+        found = known.get(place)
+        return found if found is not None else self._tables.stand(self._core, module, place)
+
+    def _enter(self, pc: int) -> bool:
+        """Remember the file that holds `pc`, for its neighbours: callers come in runs from one file."""
+        module = self._core.module_at(pc)
+        if module is None or self._core.module_at(module.start) is not module:
+            return False  # no file, or one that lies over another
+        self._low, self._high, self._file = module.start, module.end, (module, self._tables.stands(module))
+        return True
 
     def _in_entry(self, pc: int) -> bool:
         start, end = self._entry
@@ -245,19 +258,21 @@ class _Stack:
         Stops before anything that needs a closer look.
         """
         registers, inner, walker = self._registers, self._inner, self._walker
-        stands, (low, high, view) = walker.stands, walker.words.window
+        low, high, view = walker.words.window
         for _ in range(self._bounds.inner - depth):
             pc, sp = registers[_RIP] or 0, registers[_RSP] or 0
-            stand = stands.get(pc) or walker.stand(pc)
+            stand = walker.stand(pc)
             if stand is None:
                 break
-            spot, (base, offset, _, saved, reach, *_) = stand
+            spot, base, offset, count, saved = stand
             cfa = (registers[base] or 0) + offset
-            if cfa <= sp or cfa + reach < low or cfa > high or cfa & 7:
+            end = (cfa - low) >> 3
+            if cfa <= sp or end < count or cfa > high or cfa & 7:
                 break
             inner.append(_new(Place, (pc, sp, registers[_LOOP], False, False, spot)))
-            for register, distance in saved:
-                registers[register] = view[(cfa + distance - low) >> 3]
+            words = view[end - count : end].tolist()
+            for register, at in saved:
+                registers[register] = words[at]
             registers[_RSP] = cfa
             depth += 1
         return depth
