@@ -21,6 +21,7 @@ from triage.model import (
 )
 
 FAULTS = ("SIGSEGV", "SIGBUS")
+_KIND = Frame._fields.index("kind")
 READ, WRITE, EXECUTE = 4, 2, 1
 
 
@@ -71,23 +72,31 @@ class Case:
     @cached_property
     def functions(self) -> tuple[str | None, ...]:
         """The function of each frame where that is a native one."""
-        return tuple([function if kind == "native" else None for kind, function, *_ in self.frames])
+        return tuple([frame.function if frame[_KIND] == "native" else None for frame in self.frames])
 
     @cached_property
     def entered(self) -> int:
         """How many frames are inside of all script code."""
-        for at, (kind, _, _, _, _, file, *_) in enumerate(self.frames):
-            if file is not None and kind not in ("native", "gap"):
+        for at, frame in enumerate(self.frames):
+            if frame[_KIND] not in ("native", "gap") and frame.file is not None:
                 return at
         return len(self.frames)
 
+    @cached_property
+    def _native(self) -> list[Frame]:
+        return [frame for frame in self.frames if frame[_KIND] == "native"]
+
+    @cached_property
+    def _script(self) -> list[Frame]:
+        return [frame for frame in self.frames if frame[_KIND] not in ("native", "gap")]
+
     def native(self) -> Iterator[Frame]:
         """Its native frames."""
-        return (frame for frame in self.frames if frame.kind == "native")
+        return iter(self._native)
 
     def script(self) -> Iterator[Frame]:
         """Its frames of the interpreter."""
-        return (frame for frame in self.frames if frame.kind not in ("native", "gap"))
+        return iter(self._script)
 
     def script_turns(self, frame: Frame) -> int:
         """How often a script frame's very place is on the interpreter's stack."""

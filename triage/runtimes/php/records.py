@@ -63,7 +63,7 @@ def code_of(process: Process, functions: list[int], classes: list[int]) -> Code 
     methods = inner_tables(process.memory, inner) if inner is not None else None
     if inner is None or methods is None or cycles is None:
         return None
-    records = functions + methods
+    records = [*functions, *methods]
     found = words_of(process.memory, records, [process.reader.layout.offset("internal_function", "handler")])
     firsts = list(accumulate((count for _, count in inner), initial=len(functions)))
     return Code(found[0] + cycles, records, firsts) if found is not None else None
@@ -76,7 +76,7 @@ def all_code(process: Process, functions: list[int], classes: list[int]) -> tupl
     if methods is None or cycles is None:
         return None
     handler = process.reader.layout.offset("internal_function", "handler")
-    found = words_among(process.memory, functions + methods, handler)
+    found = words_among(process.memory, [*functions, *methods], handler)
     return (*found, *cycles) if found is not None else None
 
 
