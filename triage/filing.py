@@ -7,20 +7,22 @@ objects, of which a store and a line of output want twenty texts.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 
 from triage.cluster.incident import incident_of
 from triage.cluster.profile import dump, profile_of
 from triage.model import Crash, Failure, Outcome, Runtime, Signature, Status
-from triage.query import Fact, facts_of
-from triage.wire import crash_without_modules
+from triage.model.record import changed, record
+from triage.query import Fact, Told, facts_from, told_of
+from triage.wire import crash_without_lists
 from triage.wire_module import modules_text
+from triage.wire_thread import threads_text
 
 _INDEXED_LENGTH = 200  # PostgreSQL refuses long values in an index, and a core's text may be any length
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class FiledCrash:
     """A crash as a store keeps it; names that a Crash has mean the same, `signal` and `runtime` are labels.
 
@@ -52,7 +54,7 @@ class FiledCrash:
         return f"{before}{json.dumps(self.cluster)}{after}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Filed:
     """What became of one input: `triage.model.Outcome`, ready to be stored."""
 
@@ -63,7 +65,7 @@ class Filed:
 
     def within(self, cluster: str | None) -> Filed:
         """The same, its crash in that cluster."""
-        return self if self.crash is None else replace(self, crash=replace(self.crash, cluster=cluster))
+        return self if self.crash is None else changed(self, crash=changed(self.crash, cluster=cluster))
 
     @property
     def text(self) -> str:
@@ -105,23 +107,30 @@ def _crash(crash: Crash) -> FiledCrash:
         signature=crash.signature,
         record=_record(crash),
         profile=dump(profile_of(crash)) if signed else "",
-        facts=json.dumps(sorted(facts_of(crash)), separators=(",", ":")) if signed else "[]",
+        facts=_facts(told_of(crash)) if signed else "[]",
         incident=incident_of(crash) if signed else None,
         cluster=crash.cluster,
     )
 
 
-def _record(crash: Crash) -> tuple[str, str]:
-    found = crash_without_modules(crash)
-    names = list(found)
-    at, end = names.index("modules"), names.index("cluster")
-    first, middle, last = (_text({name: found[name] for name in part}) for part in (
-        names[:at], names[at + 1 : end], names[end + 1 :]
-    ))  # fmt: skip
-    return f'{first[:-1]},"modules":{modules_text(crash.modules)},{middle[1:-1]},"cluster":', f",{last[1:]}"
-
-
 _text = json.JSONEncoder(separators=(",", ":")).encode
+
+
+@lru_cache(maxsize=256)
+def _facts(told: Told) -> str:
+    """Most crashes of a bug say what others said."""
+    return _text(sorted(facts_from(told)))
+
+
+def _record(crash: Crash) -> tuple[str, str]:
+    found = crash_without_lists(crash)
+    names = list(found)
+    at, end = names.index("threads"), names.index("cluster")  # the modules come right behind the threads
+    first, middle, last = (_text({name: found[name] for name in part}) for part in (
+        names[:at], names[at + 2 : end], names[end + 1 :]
+    ))  # fmt: skip
+    lists = f'"threads":{threads_text(crash.threads)},"modules":{modules_text(crash.modules)}'
+    return f'{first[:-1]},{lists},{middle[1:-1]},"cluster":', f",{last[1:]}"
 
 
 def _label(runtime: Runtime) -> str:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from triage.model import Frame, NativeFrame, NativeThread, Role, ScriptFrame
 
 _GAP = "gap"
+_new = tuple.__new__  # a third of the time that calling a NamedTuple takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ class _Weaver:
         self._script = script
         self._names = names
         self._index = {frame.address: at for at, frame in enumerate(script)}
-        self._generated = {f.pc for low, high in names.code for f in native.frames if low <= f.pc < high}
+        self._generated = frozenset(f.pc for low, high in names.code for f in native.frames if low <= f.pc < high)
         self._next = 0
         self._last_register: int | None = None
         self._cut = False
@@ -75,11 +76,12 @@ class _Weaver:
         self.warnings: list[str] = []
 
     def weave(self) -> list[Frame]:
+        gap_at = self._thread.gap_at if self._thread.gap else None
         for at, frame in enumerate(self._native()):
-            if self._thread.gap and at == self._thread.gap_at:
+            if at == gap_at:
                 self._skip_gap()
             self._place(frame)
-        if self._thread.gap and self._thread.gap_at >= len(self._thread.frames):
+        if gap_at is not None and gap_at >= len(self._thread.frames):
             self._skip_gap()
         self._leftovers()
         return self._out
@@ -113,19 +115,28 @@ class _Weaver:
         return (not frame.inlined and name in self._names.loops) or frame.pc in self._generated
 
     def _place(self, frame: NativeFrame) -> None:
-        known = self._known(frame)
-        if self._is_loop(frame, known):
+        _, pc, _, _, start, name, module, offset, file, line, inlined, handler, note, trust = frame
+        if name is None and start is not None:
+            name = self._names.functions.get(start)
+        runs = None
+        is_loop = pc in self._generated or (name in self._names.loops and not inlined)
+        if is_loop:
             head = self._activation(frame)
-            self._emit_native(frame, known, head if frame.pc in self._generated else None)
-        else:
-            self._emit_native(frame, known)
-            self._internal_of(frame)
+            runs = head if pc in self._generated else None
+        if handler or frame.function is None or runs is not None:
+            name, remark = self._name(frame, name, runs)
+            note = remark or note
+        self._out.append(_new(Frame, (
+            "native", name, None, module, offset, file, line, pc, inlined, note, None, None, (), trust, None, (),
+        )))  # fmt: skip
+        if not is_loop and self._next < len(self._script):
+            self._internal_of(start)
 
-    def _internal_of(self, frame: NativeFrame) -> None:
-        """Claim the script frame of the internal function this native function implements."""
+    def _internal_of(self, start: int | None) -> None:
+        """Claim the script frame of the internal function whose code begins at `start`."""
         at = self._next
         while at < len(self._script) and self._script[at].role is Role.INTERNAL:
-            if frame.function_start is not None and self._script[at].handler == frame.function_start:
+            if start is not None and self._script[at].handler == start:
                 self._emit_script(at + 1)
                 return
             at += 1
@@ -230,32 +241,22 @@ class _Weaver:
         self._emit_script(len(self._script))
 
     def _emit_script(self, end: int) -> None:
-        self._out.extend(frame.shown() for frame in self._script[self._next : end])
+        self._out += [frame.shown() for frame in self._script[self._next : end]]
         self._next = max(self._next, end)
 
-    def _emit_native(self, frame: NativeFrame, known: str | None, runs: ScriptFrame | None = None) -> None:
-        name, note = self._name(frame, known)
+    def _name(self, frame: NativeFrame, known: str | None, runs: ScriptFrame | None) -> tuple[str | None, str | None]:
+        """`(name, note)`: the symbol, else the interpreter's own name, else the function's start.
+
+        `runs` is what code made by the JIT runs.
+        """
+        name, note = self._own_name(frame, known)
         if runs is not None:
             # An anonymous class's name goes on with its place, after a NUL.
             owner = runs.class_name.split("\0", 1)[0] + "::" if runs.class_name else ""
             name = f"JIT[{owner}{runs.function}]"
-        self._out.append(
-            Frame(
-                kind="native",
-                function=name,
-                module=frame.module,
-                offset=frame.offset,
-                file=frame.file,
-                line=frame.line,
-                address=frame.pc,
-                inlined=frame.inlined,
-                note=note or frame.note,
-                trust=frame.trust,
-            )
-        )
+        return name, note
 
-    def _name(self, frame: NativeFrame, known: str | None) -> tuple[str | None, str | None]:
-        """`(name, note)`: the symbol, else the interpreter's own name, else the function's start."""
+    def _own_name(self, frame: NativeFrame, known: str | None) -> tuple[str | None, str | None]:
         if frame.signal_handler:
             return frame.function, "signal handler"
         if frame.function is not None:

@@ -13,9 +13,8 @@ import json
 import platform
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -33,7 +32,7 @@ from triage.corefile.twins import Twins
 from triage.diagnose import Case, diagnose
 from triage.errors import InputError
 from triage.gdb import sandbox
-from triage.gdb.frames import native_threads
+from triage.gdb.frames import Native
 from triage.gdb.lanes import Lanes
 from triage.gdb.locate import Gdb, find_gdb
 from triage.gdb.session import GdbFailed
@@ -55,6 +54,7 @@ from triage.model import (
     Status,
     Thread,
 )
+from triage.model.record import changed
 from triage.runtimes import detect, hint
 from triage.runtimes.protocol import Reading, nowhere
 from triage.symbols import Finder
@@ -90,6 +90,9 @@ class Pipeline:
         self._bounds = Bounds(settings.limits.largest_core, settings.limits.disk_reserve)
         self._journal = Journal()
         self._lanes = Lanes(self._sessions, self._finder, settings.limits, reuse=settings.reuse)
+        # A core gives records by the ten thousand, hardly any of them garbage: the collector may look less often.
+        self._hurried = gc.get_threshold()
+        gc.set_threshold(max(_RECORDS, self._hurried[0]), *self._hurried[1:])
 
     def __enter__(self) -> Pipeline:
         return self
@@ -101,6 +104,7 @@ class Pipeline:
 
     def close(self) -> None:
         """End the GDBs and remove what was unpacked."""
+        gc.set_threshold(*self._hurried)
         self._sessions.close()
         self._scratch.close()
 
@@ -121,7 +125,6 @@ class Pipeline:
         whose = trust or Trust(everywhere=True)
         try:
             with (
-                _unhurried(),
                 opened(path, self._scratch, whose, self._bounds, self._journal) as source,
                 open_core(source.file) as core,
             ):
@@ -147,17 +150,6 @@ class Pipeline:
         return self._finder
 
 
-@contextmanager
-def _unhurried() -> Iterator[None]:
-    """A core gives records by the ten thousand, hardly any of them garbage: the collector may look less often."""
-    before = gc.get_threshold()
-    gc.set_threshold(_RECORDS, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-
-
 def _recorded(record: str, own: Crash) -> Crash:
     """The crash as it was read where the pack was made: the pack itself has no memory to read it from."""
     try:
@@ -165,7 +157,7 @@ def _recorded(record: str, own: Crash) -> Crash:
     except ValueError:
         return own
     remark = "this pack has no memory of the request: shown is what was read where it was made"
-    return replace(told, core=own.core, origin=own.origin, cluster=None, warnings=(remark, *told.warnings))
+    return changed(told, core=own.core, origin=own.origin, cluster=None, warnings=(remark, *told.warnings))
 
 
 class _Examination:
@@ -199,8 +191,8 @@ class _Examination:
         self._look_over()
         modules: tuple[Module, ...] = self._stage("modules", self._modules, ())
         reading: Reading | None = self._stage("runtime", self._runtime, None)
-        threads, registers, instruction = self._stage("gdb", lambda: self._native(reading), self._from_notes())
-        merged: tuple[Thread, ...] = self._stage("merge", lambda: self._merge(threads, reading), ())
+        native: Native = self._stage("gdb", lambda: self._native(reading), None) or self._from_notes()
+        merged: tuple[Thread, ...] = self._stage("merge", lambda: self._merge(native.threads, reading), ())
         merged = self._stage("traits", lambda: tuple(map(self._told, merged)), merged)
         crashed = next((thread for thread in merged if thread.crashed), None)
         nothing: tuple[Instruction | None, Fault | None] = (None, None)
@@ -213,7 +205,7 @@ class _Examination:
         executable, process = core.executable, core.notes.process
         origin = self._source.origin
         if origin.arguments:
-            origin = replace(origin, arguments=())
+            origin = changed(origin, arguments=())
         crash = Crash(
             id=core.id,
             core=str(self._path),
@@ -229,15 +221,15 @@ class _Examination:
             threads=merged,
             modules=modules,
             findings=findings,
-            registers=registers,
-            instruction=instruction,
+            registers=native.registers,
+            instruction=native.instruction,
             fault=at[1],
             origin=origin,
             gdb=self._gdb.version_text,
             isolation=self._lanes.isolation,
         )
         signature: Signature | None = self._stage("sign", lambda: signature_of(crash), None)
-        return replace(
+        return changed(
             crash,
             signature=signature,
             status=Status.PARTIAL if self._partial else Status.OK,
@@ -296,26 +288,25 @@ class _Examination:
             self._warn(warning)
         return reading
 
-    def _native(self, reading: Reading | None) -> tuple[tuple[NativeThread, ...], dict[str, int], str | None]:
+    def _native(self, reading: Reading | None) -> Native:
         core = self._core
         rules = reading.unwinding if reading is not None else None
         register = reading.loop_registers.get(core.machine or "") if reading is not None else None
         try:
-            answer = self._lanes.answer(core, rules, register)
+            found = self._lanes.answer(core, rules, register)
         except GdbFailed as error:
             self._warn(f"{error.message}; only the innermost native frame is known")
             return self._from_notes()
-        if "reduced" in answer:
-            self._warn(f"at first {answer['reduced']}; asked again for the crashed thread's innermost frames only")
-        threads = native_threads(answer, core, self._finder)
-        for thread in threads:
+        if found.reduced is not None:
+            self._warn(f"at first {found.reduced}; asked again for the crashed thread's innermost frames only")
+        for thread in found.threads:
             if thread.crashed and thread.stop:
                 self._warnings.append(f"the native stack was followed as far as possible: {thread.stop}")
-        if answer["count"] > len(threads):
-            self._warnings.append(f"{answer['count']} threads; {len(threads)} are shown")
-        return threads, answer["registers"], answer["instruction"]
+        if found.total > len(found.threads):
+            self._warnings.append(f"{found.total} threads; {len(found.threads)} are shown")
+        return found
 
-    def _from_notes(self) -> tuple[tuple[NativeThread, ...], dict[str, int], str | None]:
+    def _from_notes(self) -> Native:
         """Threads as the notes tell: where each one stood, no callers."""
         core = self._core
         pc_name, sp_name = notes.PC_SP.get(core.machine or "", ("", ""))
@@ -335,7 +326,7 @@ class _Examination:
                     ),
                 )
             threads.append(NativeThread(id=state.id, name=None, crashed=at == 0, frames=frames, depth=len(frames)))
-        return tuple(threads), dict(core.notes.threads[0].registers), None
+        return Native(tuple(threads), dict(core.notes.threads[0].registers), None, len(threads))
 
     def _merge(self, threads: tuple[NativeThread, ...], reading: Reading | None) -> tuple[Thread, ...]:
         names = Names()
@@ -355,12 +346,14 @@ class _Examination:
 
     def _told(self, thread: Thread) -> Thread:
         """The crashed thread with what tells its functions that have no name."""
-        modules = {module.path: module for module in self._core.modules}
+        if not thread.crashed:
+            return thread
+        modules = dict(zip(map(itemgetter(0), self._core.modules), self._core.modules, strict=True))
 
         def file_of(path: str) -> ElfFile | None:
             return self._finder.locate(modules[path]).file if path in modules else None
 
-        return tell(thread, file_of) if thread.crashed else thread
+        return tell(thread, file_of)
 
     def _decoded(self, pc: int | None, registers: Mapping[str, int]) -> Instruction | None:
         core = self._core
@@ -380,7 +373,7 @@ class _Examination:
         if start is None:
             return instruction, fault
         load = loaded_from(core.memory, core.machine, registers, start, pc, fault.operand.base)
-        return instruction, replace(fault, load=load)
+        return instruction, changed(fault, load=load)
 
     def _function_start(self, pc: int) -> int | None:
         module = self._core.module_at(pc)

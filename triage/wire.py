@@ -20,7 +20,6 @@ from triage.model import (
     Decision,
     Failure,
     Fiber,
-    Frame,
     Incident,
     LastError,
     MemoryUse,
@@ -31,11 +30,11 @@ from triage.model import (
     Signal,
     Signature,
     Status,
-    Thread,
 )
 from triage.wire_fault import fault_from_json, fault_to_json, finding_from_json, finding_to_json
 from triage.wire_module import module_from_json, module_to_json, unhex
 from triage.wire_origin import origin_from_json, origin_to_json
+from triage.wire_thread import frame_from_json, frame_to_json, thread_from_json, thread_to_json
 
 Json = dict[str, Any]
 """A JSON object: text keys; values are JSON values."""
@@ -138,14 +137,14 @@ def crash_row_to_json(row: CrashRow) -> Json:
 
 def crash_to_json(crash: Crash) -> Json:
     """The crash object of the contract; `crash_from_json` is its exact inverse."""
-    return {
-        name: list(map(module_to_json, crash.modules)) if name == "modules" else value
-        for name, value in crash_without_modules(crash).items()
-    }
+    record = crash_without_lists(crash)
+    record["threads"] = list(map(thread_to_json, crash.threads))
+    record["modules"] = list(map(module_to_json, crash.modules))
+    return record
 
 
-def crash_without_modules(crash: Crash) -> Json:
-    """The same with nothing under `modules`, for who takes `modules_text`."""
+def crash_without_lists(crash: Crash) -> Json:
+    """The same with nothing under `threads` and `modules`, for who takes `threads_text` and `modules_text`."""
     signature = crash.signature
     return {
         "id": crash.id,
@@ -159,7 +158,7 @@ def crash_without_modules(crash: Crash) -> Json:
         "arguments": list(crash.arguments),
         "signal": _maybe(_signal_to_json, crash.signal),
         "runtime": _maybe(_runtime_to_json, crash.runtime),
-        "threads": [_thread_to_json(thread) for thread in crash.threads],
+        "threads": None,
         "modules": None,
         "findings": [finding_to_json(finding) for finding in crash.findings],
         "signature": signature.key if signature else None,
@@ -204,7 +203,7 @@ def _crash_from_json(record: Mapping[str, Any]) -> Crash:
         arguments=tuple(record["arguments"]),
         signal=_maybe(_signal_from_json, record["signal"]),
         runtime=_maybe(_runtime_from_json, record["runtime"]),
-        threads=tuple(_thread_from_json(thread) for thread in record["threads"]),
+        threads=tuple(thread_from_json(thread) for thread in record["threads"]),
         modules=tuple(module_from_json(module) for module in record["modules"]),
         findings=tuple(finding_from_json(finding) for finding in record["findings"]),
         signature=_signature_from_json(record),
@@ -317,12 +316,12 @@ def _runtime_from_json(record: Mapping[str, Any]) -> Runtime:
 
 
 def _fiber_to_json(fiber: Fiber) -> Json:
-    frames = [_frame_to_json(frame) for frame in fiber.frames]
+    frames = [frame_to_json(frame) for frame in fiber.frames]
     return {"id": fiber.id, "status": fiber.status, "depth": fiber.depth, "frames": frames}
 
 
 def _fiber_from_json(record: Mapping[str, Any]) -> Fiber:
-    frames = tuple(_frame_from_json(frame) for frame in record["frames"])
+    frames = tuple(frame_from_json(frame) for frame in record["frames"])
     return Fiber(id=record["id"], status=record["status"], depth=record["depth"], frames=frames)
 
 
@@ -348,70 +347,6 @@ def _last_error_to_json(error: LastError) -> Json:
 
 def _last_error_from_json(record: Mapping[str, Any]) -> LastError:
     return LastError(type=record["type"], message=record["message"], file=record["file"], line=record["line"])
-
-
-def _thread_to_json(thread: Thread) -> Json:
-    return {
-        "id": thread.id,
-        "name": thread.name,
-        "crashed": thread.crashed,
-        "depth": thread.depth,
-        "truncated": thread.truncated,
-        "frames": [_frame_to_json(frame) for frame in thread.frames],
-    }
-
-
-def _thread_from_json(record: Mapping[str, Any]) -> Thread:
-    return Thread(
-        id=record["id"],
-        name=record["name"],
-        crashed=record["crashed"],
-        depth=record["depth"],
-        truncated=record["truncated"],
-        frames=tuple(_frame_from_json(frame) for frame in record["frames"]),
-    )
-
-
-def _frame_to_json(frame: Frame) -> Json:
-    return {
-        "kind": frame.kind,
-        "function": frame.function,
-        "class": frame.class_name,
-        "module": frame.module,
-        "offset": _maybe(hex, frame.offset),
-        "file": frame.file,
-        "line": frame.line,
-        "address": _maybe(hex, frame.address),
-        "inlined": frame.inlined,
-        "note": frame.note,
-        "call": frame.call,
-        "opcode": frame.opcode,
-        "arguments": wire_runtime.arguments_to_json(frame.arguments),
-        "trust": frame.trust,
-        **({"start": hex(frame.start)} if frame.start is not None else {}),
-        **({"traits": list(frame.traits)} if frame.traits else {}),
-    }
-
-
-def _frame_from_json(record: Mapping[str, Any]) -> Frame:
-    return Frame(
-        kind=record["kind"],
-        function=record["function"],
-        class_name=record["class"],
-        module=record["module"],
-        offset=_maybe(unhex, record["offset"]),
-        file=record["file"],
-        line=record["line"],
-        address=_maybe(unhex, record["address"]),
-        inlined=record["inlined"],
-        note=record["note"],
-        call=record.get("call"),
-        opcode=record.get("opcode"),
-        arguments=wire_runtime.arguments_from_json(record.get("arguments", [])),
-        trust=record.get("trust"),
-        start=_maybe(unhex, record.get("start")),
-        traits=tuple(record.get("traits", ())),
-    )
 
 
 def _moment_to_json(moment: datetime) -> str:

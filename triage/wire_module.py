@@ -31,17 +31,16 @@ def modules_text(modules: Iterable[Module]) -> str:
 
 
 def _module_text(module: Module) -> str:
-    before, after = _module_parts(module.path, module.build_id, module.symbols, deleted=module.deleted)
-    return (
-        f'{before}"start":"{module.start:#x}","end":"{module.end:#x}",{after[0]}"base":"{module.base:#x}"{after[1]}'
-    )
+    path, build, start, end, symbols, base, deleted = module
+    before, between, after = _module_parts(path, build, symbols, deleted)
+    return f'{before}"start":"{hex(start)}","end":"{hex(end)}",{between}"base":"{hex(base)}"{after}'
 
 
 @lru_cache(maxsize=4096)
-def _module_parts(path: str, build: str | None, symbols: Symbols, *, deleted: bool) -> tuple[str, tuple[str, str]]:
+def _module_parts(path: str, build: str | None, symbols: Symbols, deleted: bool) -> tuple[str, str, str]:  # noqa: FBT001
     """The texts before, between and after a module's addresses."""
     first = f'{{"path":{json.dumps(path)},"build_id":{json.dumps(build)},'
-    return first, (f'"symbols":{json.dumps(symbols.value)},', f',"deleted":{json.dumps(deleted)}}}')
+    return first, f'"symbols":{json.dumps(symbols.value)},', f',"deleted":{json.dumps(deleted)}}}'
 
 
 def module_from_json(record: Mapping[str, Any]) -> Module:

@@ -346,7 +346,7 @@ def _shape(engine: Engine) -> object:
 def test_what_the_database_takes_from_records_is_what_reading_them_whole_gives(sqlite_url: str) -> None:
     """Records of all kinds; the odd characters are those that SQLite's text cannot hold."""
     odd = whole("odd1", host="a\x00b")
-    frame = replace(odd.threads[0].frames[1], function="lone\udc80", file="/a\x00/b.php")
+    frame = odd.threads[0].frames[1]._replace(function="lone\udc80", file="/a\x00/b.php")
     odd = replace(odd, threads=(replace(odd.threads[0], frames=(frame, *odd.threads[0].frames)),))
     with open_store(sqlite_url) as store:
         for one in (

@@ -487,7 +487,7 @@ def hostile(text: str, number: int) -> Crash:
         findings=(finding, replace(finding, topic=FINDING.topic)),
         signature=Signature(key=f"v1:{number}", title=stored, steps=(stored,)),
         threads=(replace(found.threads[0], name=stored, frames=(frame, native)),),
-        modules=(replace(found.modules[0], path=stored, build_id=stored),), instruction=stored, gdb=stored,
+        modules=(found.modules[0]._replace(path=stored, build_id=stored),), instruction=stored, gdb=stored,
     )  # fmt: skip
 
 

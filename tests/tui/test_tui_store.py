@@ -119,7 +119,7 @@ def test_the_preview_follows_a_mark(store: Store) -> None:
 def test_where_a_frame_is_keeps_its_line(store: Store) -> None:
     found = crash("feed0001", time=at(9))
     file = f"/srv/{'folder/' * 20}src/ShoppingCartCheckoutController.php"
-    frame = replace(found.threads[0].frames[0], kind="php", file=file, line=12345)
+    frame = found.threads[0].frames[0]._replace(kind="php", file=file, line=12345)
     store.save(triaged(replace(found, threads=(replace(found.threads[0], frames=(frame,)),))), None)
 
     async def script(screen: Screen) -> None:

@@ -200,7 +200,7 @@ def test_other_signals_and_functions_and_modules_are_other_crashes() -> None:
 
 def test_addresses_ids_and_versions_of_libraries_do_not_count() -> None:
     one = [native("f", at=0x55D0_0000_1000), native("g", "/usr/lib/libx.so.1.2.3"), php("h"), *ENTRY]
-    two = [native("f", at=0x5600_0000_2000), native("g", "/opt/lib/libx.so.1.4"), replace(php("h"), line=99)]
+    two = [native("f", at=0x5600_0000_2000), native("g", "/opt/lib/libx.so.1.4"), php("h")._replace(line=99)]
     signal = replace(SEGV, address=0x1234, code=2, code_name="SEGV_ACCERR", sender=None)
     other = Thread(id=99, name="worker", crashed=True, depth=9, truncated=True, frames=tuple(two))
     assert sign("c2", signal, other, {}).key == key(*one, crash="c1")
@@ -227,7 +227,7 @@ NAMELESS: list[tuple[Frame, ...]] = [
     (native("f", None),),
     (native(None), *ENTRY),
     (Frame(kind="gap", note="5 native frames in between are not shown"),),
-    (replace(native("handler"), note="signal handler"),),
+    (native("handler")._replace(note="signal handler"),),
 ]
 
 

@@ -631,7 +631,7 @@ def test_a_call_through_ffi_is_to_blame_first() -> None:
 
 
 def test_a_variable_of_no_type() -> None:
-    broken = replace(php("show"), arguments=(Argument(name="x", type="no PHP type (77)"),))
+    broken = php("show")._replace(arguments=(Argument(name="x", type="no PHP type (77)"),))
     assert "impossible-value" in rules(with_frames(SICK, native("f"), broken))
 
 

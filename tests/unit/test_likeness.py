@@ -49,18 +49,18 @@ READS = ("says Error fetching next iteration element", "calls zend_user_it_inval
 
 def test_functions_without_a_name_are_one_in_two_builds_where_their_code_refers_to_the_same() -> None:
     other: dict[str, str | None] = {EXT: "dd" * 20}
-    old = replace(native("sub_7777", EXT, at=0x7000), traits=(*READS, "calls _emalloc_56", "calls __stack_chk_fail"))
-    new = replace(native("sub_9999", EXT, at=0x9000), traits=(*READS, "calls _emalloc"))
-    strange = replace(new, traits=("says no such column", "calls zend_sort", "uses zend_ce_countable"))
+    old = native("sub_7777", EXT, at=0x7000)._replace(traits=(*READS, "calls _emalloc_56", "calls __stack_chk_fail"))
+    new = native("sub_9999", EXT, at=0x9000)._replace(traits=(*READS, "calls _emalloc"))
+    strange = new._replace(traits=("says no such column", "calls zend_sort", "uses zend_ce_countable"))
     assert compared((old, A), (new, A), other) == pytest.approx(1.0)
     assert compared((old, A), (strange, A), other) < weights().join
     # So are one with symbols and one without.
-    assert compared((replace(new, function="fetch_next"), A), (old, A), other) == pytest.approx(1.0)
+    assert compared((new._replace(function="fetch_next"), A), (old, A), other) == pytest.approx(1.0)
 
 
 def test_what_two_functions_without_a_name_have_in_common_is_said_in_words() -> None:
     steps = [
-        read(thread(replace(native(name, EXT, at=at), traits=READS), php("f")), builds).steps
+        read(thread(native(name, EXT, at=at)._replace(traits=READS), php("f")), builds).steps
         for name, at, builds in (("sub_7777", 0x7000, BUILDS), ("sub_9999", 0x9000, {EXT: "dd" * 20}))
     ]
     row = compare(Profile(steps=steps[0]), Profile(steps=steps[1])).rows[0]
@@ -74,17 +74,17 @@ def test_what_two_functions_without_a_name_have_in_common_is_said_in_words() -> 
 
 def test_a_place_behind_a_call_that_never_returns_is_no_proof() -> None:
     """The return address of the last call of one function is the first instruction of the next."""
-    before = replace(native("spill", EXT, at=0x100), start=0xC0)
-    after = replace(native("privileged", EXT, at=0x100), start=0x100)
+    before = native("spill", EXT, at=0x100)._replace(start=0xC0)
+    after = native("privileged", EXT, at=0x100)._replace(start=0x100)
     assert compared((before, A), (after, A)) < weights().join
-    unnamed = [replace(frame, function=f"sub_{frame.start:x}") for frame in (before, after)]
+    unnamed = [frame._replace(function=f"sub_{frame.start:x}") for frame in (before, after)]
     assert compared((unnamed[0], A), (unnamed[1], A)) < weights().join
     assert compared((unnamed[0], A), (before, A)) == 1.0
 
 
 def test_a_function_that_its_own_words_give_away_has_its_name() -> None:
     frames = (native("sub_108a37", PHP), native("sub_109384", PHP), A)
-    told = (frames[0], replace(frames[1], traits=("says zend_mm_heap corrupted",)), A)
+    told = (frames[0], frames[1]._replace(traits=("says zend_mm_heap corrupted",)), A)
     assert [step.name for step in read(thread(*told), BUILDS).steps] == ["alpha"]
     assert len(read(thread(*frames), BUILDS).steps) == 3
 
@@ -241,7 +241,7 @@ def test_what_the_jit_compiler_does_while_it_takes_notes_is_left_out() -> None:
     opcache = "/usr/lib/php/20220829/opcache.so"
     builds = {**BUILDS, opcache: "ee" * 20}
     notes = [native("sub_500", opcache),
-             replace(native("sub_900", opcache), traits=("says ---- TRACE %d abort (%s)\n",))]  # fmt: skip
+             native("sub_900", opcache)._replace(traits=("says ---- TRACE %d abort (%s)\n",))]  # fmt: skip
     frames = (A, *notes, builtin("sort"), php("f"))
     assert [step.name for step in read(thread(*frames), builds).steps] == ["alpha", "sort", "f"]
     # What the compiler itself died of is not.
@@ -318,9 +318,9 @@ def test_a_method_that_the_engine_calls_recurs_alike_in_another_program() -> Non
 
 def test_functions_of_recursions_that_refer_to_nothing_in_common_are_two() -> None:
     strange = ("says no such column", "calls zend_sort", "uses zend_ce_countable")
-    one = recursion(replace(native("sub_7777", at=0x7000), traits=READS), outside=(php("f", opcode="ZEND_CAST"),))
+    one = recursion(native("sub_7777", at=0x7000)._replace(traits=READS), outside=(php("f", opcode="ZEND_CAST"),))
     other, like = (
-        recursion(replace(native("sub_9999", at=0x9000), traits=traits), build="dd",
+        recursion(native("sub_9999", at=0x9000)._replace(traits=traits), build="dd",
                   outside=(php("f", opcode="ZEND_CAST"),))
         for traits in (strange, READS)
     )  # fmt: skip
@@ -330,8 +330,8 @@ def test_functions_of_recursions_that_refer_to_nothing_in_common_are_two() -> No
 
 def test_a_function_that_the_other_build_calls_as_well_may_be_inlined_there() -> None:
     calls = ("says rank", "calls fetch", "calls zval_get_long_func")
-    rank = replace(native("sub_500", at=0x500), traits=calls)
-    inlined = profile(replace(rank, function="sub_700"), php("f"), build="dd")
+    rank = native("sub_500", at=0x500)._replace(traits=calls)
+    inlined = profile(rank._replace(function="sub_700"), php("f"), build="dd")
     row = compare(profile(native("fetch"), rank, php("f")), inlined).rows[0]
     assert (row.a, row.b, row.verdict, row.why) == (
         "fetch", None, "unknown", "the other build's code calls it as well, and may have it inlined",
@@ -339,17 +339,17 @@ def test_a_function_that_the_other_build_calls_as_well_may_be_inlined_there() ->
     assert compare(profile(native("search"), rank, php("f")), inlined).rows[0].verdict == "gap"
     assert compare(profile(native("fetch"), rank, php("f")), replace(inlined, build="aa")).rows[0].verdict == "gap"
     # So in a recursion.
-    deep, flat = recursion(native("fetch"), rank), recursion(replace(rank, function="sub_700"), build="dd")
+    deep, flat = recursion(native("fetch"), rank), recursion(rank._replace(function="sub_700"), build="dd")
     assert [row.verdict for row in compare(deep, flat).rows] == ["match", "unknown"]
 
 
 def test_a_function_whose_words_another_has_too_is_not_held_to_be_another() -> None:
     inner = ("calls zend_fetch_class", "calls zend_objects_new")
     more = (*READS, "says no such column", "says no such table", "calls zend_sort", "uses zend_ce_countable")
-    small = profile(replace(native("sub_500", at=0x500), traits=normal(inner)), php("f"))
+    small = profile(native("sub_500", at=0x500)._replace(traits=normal(inner)), php("f"))
 
     def verdicts(*traits: str) -> list[str]:
-        large = profile(replace(native("sub_900", at=0x900), traits=normal(traits)), php("f"), build="dd")
+        large = profile(native("sub_900", at=0x900)._replace(traits=normal(traits)), php("f"), build="dd")
         return [row.verdict for row in compare(small, large).rows[:2]]
 
     assert verdicts(*more) == ["unknown", "different"]

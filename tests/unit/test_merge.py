@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -182,7 +181,7 @@ def test_nothing_is_believed_beyond_jit_code() -> None:
 def test_beyond_jit_code_what_the_interpreters_own_rules_found_is_believed() -> None:
     names = Names(loops=NAMES.loops, code=((0x7000, 0x8000),))
     jit = native(None, pc=0x7010)
-    caller = replace(native("zend_execute"), trust="frame-pointer")
+    caller = native("zend_execute")._replace(trust="frame-pointer")
     merged = merge(stack(CRASH, jit, caller, START), [user("hot"), main()], names)
     expected = ["native:memcpy", "php:hot", "php:{main}", "native:JIT[hot]", "native:zend_execute", "native:main"]
     assert told(merged) == plain(expected)

@@ -133,6 +133,7 @@ def _door_tokens(found: Profile) -> Iterator[str]:
     yield f"d:{told} at work"
 
 
+@lru_cache(maxsize=256)
 def dump(found: Profile) -> str:
     """JSON of a profile, without what is not there."""
     record = {name: value for name in _FIELDS if (value := getattr(found, name))}

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import itemgetter
 
 from triage.cluster.normalize import function_name, instruction, module_name, words
 from triage.cluster.traits import normal, told_name
@@ -77,7 +77,7 @@ def read(thread: Thread | None, builds: Mapping[str, str | None], *, overflow: b
     if len(frames) > _MOST_KEPT_FRAMES:
         return _read(frames, builds, overflow=overflow)
     # Processes at other addresses have the same shape: all it is made of is in the key (one list stands for all).
-    own = (builds.get(frame.module) if frame.module else None for frame in frames)
+    own = map(builds.get, map(_module_of, frames))
     key = (overflow, words("machinery.txt"), *map(_looked_at, frames), *own)
     found = _known.get(key)
     if found is None:
@@ -103,7 +103,8 @@ LOOKED_AT = (
     "opcode",
 )
 """What of a frame a shape may hang on."""
-_looked_at = attrgetter(*LOOKED_AT)
+_looked_at = itemgetter(*map(Frame._fields.index, LOOKED_AT))
+_module_of = itemgetter(Frame._fields.index("module"))
 
 
 def _read(frames: Sequence[Frame], builds: Mapping[str, str | None], *, overflow: bool) -> Shape:

@@ -17,13 +17,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from operator import itemgetter
 
 from triage import lists
 from triage.cluster.normalize import instruction
 from triage.cluster.shape import BUILT_IN, FILE_CODE, NATIVE, Shape, Step, read, script_name
 from triage.cluster.symptom import access, reach
-from triage.model import Crash, Fault, Frame, Signal, Signature, Thread
+from triage.model import Crash, Fault, Frame, Module, Signal, Signature, Thread
+from triage.model.record import changed
 
 VERSION = "v3"
 _COMPARED = "c4"  # the rules by which crashes are compared, and those that stand for a cluster chosen
@@ -34,6 +35,7 @@ _HELPER_FRAMES = 3
 _ENOUGH_NAMES = 3
 _ADDRESSES = 8
 _LONGEST = 400
+_PATH_AND_BUILD = itemgetter(Module._fields.index("path"), Module._fields.index("build_id"))
 
 
 def rules() -> str:
@@ -89,7 +91,7 @@ def signature_of(crash: Crash) -> Signature:
     frames = crash.crashed_thread.frames if crash.crashed_thread else ()
     if frames and "jit" in (frames[0].note or "").split(", "):
         told.add("in-jit")
-    return replace(signature, markers=tuple(sorted({*signature.markers, *told})))
+    return changed(signature, markers=tuple(sorted({*signature.markers, *told})))
 
 
 def _marked(rule: str) -> Iterable[str]:
@@ -99,7 +101,7 @@ def _marked(rule: str) -> Iterable[str]:
 
 def builds_of(crash: Crash) -> dict[str, str | None]:
     """Each module's build-id, by path."""
-    return {module.path: module.build_id for module in crash.modules}
+    return dict(map(_PATH_AND_BUILD, crash.modules))
 
 
 def is_overflow(crash: Crash) -> bool:

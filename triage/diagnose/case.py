@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from triage.corefile.protocol import AddressSpace, Region
-from triage.model import Fault, Flip, Frame, HeapPlace, Instruction, Module, Runtime, ScriptFrame, Signal, Thread
+from triage.model import (
+    Fault,
+    Flip,
+    Frame,
+    HeapPlace,
+    Instruction,
+    Module,
+    Runtime,
+    ScriptFrame,
+    Signal,
+    Thread,
+)
 
 FAULTS = ("SIGSEGV", "SIGBUS")
+_KIND = Frame._fields.index("kind")
 READ, WRITE, EXECUTE = 4, 2, 1
 
 
@@ -16,7 +29,7 @@ def _nowhere(address: int) -> HeapPlace | None:
     return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Case:
     """One crash before its findings.
 
@@ -56,13 +69,34 @@ class Case:
         """What the reader writes code in; PHP where no interpreter was found."""
         return self.runtime.language if self.runtime is not None else "PHP"
 
+    @cached_property
+    def functions(self) -> tuple[str | None, ...]:
+        """The function of each frame where that is a native one."""
+        return tuple([frame.function if frame[_KIND] == "native" else None for frame in self.frames])
+
+    @cached_property
+    def entered(self) -> int:
+        """How many frames are inside of all script code."""
+        for at, frame in enumerate(self.frames):
+            if frame[_KIND] not in ("native", "gap") and frame.file is not None:
+                return at
+        return len(self.frames)
+
+    @cached_property
+    def _native(self) -> list[Frame]:
+        return [frame for frame in self.frames if frame[_KIND] == "native"]
+
+    @cached_property
+    def _script(self) -> list[Frame]:
+        return [frame for frame in self.frames if frame[_KIND] not in ("native", "gap")]
+
     def native(self) -> Iterator[Frame]:
         """Its native frames."""
-        return (frame for frame in self.frames if frame.kind == "native")
+        return iter(self._native)
 
     def script(self) -> Iterator[Frame]:
         """Its frames of the interpreter."""
-        return (frame for frame in self.frames if frame.kind not in ("native", "gap"))
+        return iter(self._script)
 
     def script_turns(self, frame: Frame) -> int:
         """How often a script frame's very place is on the interpreter's stack."""

@@ -22,3 +22,9 @@ def _places() -> dict[str, re.Pattern[str]]:
 def in_place(function: str, place: str) -> bool:
     """Whether a function belongs to a place."""
     return _places()[place].fullmatch(function) is not None
+
+
+@lru_cache(maxsize=4096)
+def first_in_place(functions: tuple[str | None, ...], place: str) -> str | None:
+    """The first of these functions that belongs to a place."""
+    return next((function for function in functions if function and in_place(function, place)), None)

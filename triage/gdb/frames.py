@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from triage.corefile import CoreFile
 from triage.corefile.elf import PF_X
@@ -14,10 +14,25 @@ _OTHER_BUILD = (Symbols.MISMATCH, Symbols.MISSING)
 _NO_CODE = "what comes next on the stack is no return address"
 
 
-def native_threads(answer: Mapping[str, Any], core: CoreFile, finder: Finder) -> tuple[NativeThread, ...]:
-    """The threads of a `triage-dump` answer, the crashed one first."""
+class Native(NamedTuple):
+    """What is known of the native stacks: `threads`, the crashed one first, of `total` that the process had.
+
+    `registers` are those of the thread that crashed, `instruction` is where it stood, as GDB writes it.
+    `reduced` says why GDB was asked again for less than it should have shown.
+    """
+
+    threads: tuple[NativeThread, ...]
+    registers: dict[str, int]
+    instruction: str | None
+    total: int
+    reduced: str | None = None
+
+
+def native(answer: Mapping[str, Any], core: CoreFile, finder: Finder) -> Native:
+    """A `triage-dump` answer, each address put into its module."""
     crashed = answer["crashed"]
-    return tuple(_thread(raw, core, finder, is_crashed=raw["id"] == crashed) for raw in answer["threads"])
+    threads = tuple(_thread(raw, core, finder, is_crashed=raw["id"] == crashed) for raw in answer["threads"])
+    return Native(threads, answer["registers"], answer["instruction"], answer["count"], answer.get("reduced"))
 
 
 def _thread(raw: Mapping[str, Any], core: CoreFile, finder: Finder, *, is_crashed: bool) -> NativeThread:
@@ -28,7 +43,7 @@ def _thread(raw: Mapping[str, Any], core: CoreFile, finder: Finder, *, is_crashe
         caller = at > 0 and not rows[at - 1]["handler"]
         trust = _trust(rows[at - 1], frames[at - 1]) if at > 0 else "context"
         frame = _frame(row, core, finder, caller=caller, trust=trust if row["level"] == at else None)
-        if caller and frame.function_start is None and not _is_code(core, finder, frame.pc):
+        if caller and frame.function_start is None and not is_code(core, finder, frame.pc):
             # Without unwind tables GDB guesses, and what it guesses may be any word on the stack.
             return NativeThread(
                 id=raw["id"], name=raw["name"], crashed=is_crashed, frames=tuple(frames), depth=at, stop=_NO_CODE
@@ -46,7 +61,7 @@ def _thread(raw: Mapping[str, Any], core: CoreFile, finder: Finder, *, is_crashe
     )
 
 
-def _is_code(core: CoreFile, finder: Finder, address: int) -> bool:
+def is_code(core: CoreFile, finder: Finder, address: int) -> bool:
     """Whether a call can have been made from right before an address."""
     region = core.memory.region_at(address - 1)
     if region is not None and region.flags & PF_X:

@@ -11,14 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from triage.unwind import Spot
+
 _MOST = 100_000
-
-
-class Spot(NamedTuple):
-    """An address within a build; `module` is None for code that lies in no file (made by a JIT)."""
-
-    module: tuple[str, str | None] | None
-    offset: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from triage.config import Limits
 from triage.corefile import CoreFile
 from triage.gdb import naming
+from triage.gdb.frames import Native, native
 from triage.gdb.session import GdbFailed, Target
 from triage.gdb.sessions import Sessions
 from triage.gdb.shapes import Places, Shapes
@@ -64,8 +65,8 @@ class Lanes:
         self._lost = 0
         self.tally: Counter[str] = Counter()
 
-    def answer(self, core: CoreFile, rules: Unwinding | None, loop_register: str | None) -> dict[str, Any]:
-        """What GDB says of this core's threads, asked now or remembered.
+    def answer(self, core: CoreFile, rules: Unwinding | None, loop_register: str | None) -> Native:
+        """The native stacks of this core's threads, as GDB shows them, asked now or remembered.
 
         `loop_register` is the one in which the interpreter keeps its own frame, if it does.
 
@@ -75,8 +76,8 @@ class Lanes:
         walks = self._walks(core, rules)
         doubt = next((walk.reason for walk in walks if walk.reason is not None), None)
         place = Places(core, loop_register)
-        known = self._shapes.recall(place, walks) if self._reuse and doubt is None else None
-        if isinstance(known, dict):
+        known = self._shapes.recall(place, walks, self._finder) if self._reuse and doubt is None else None
+        if isinstance(known, Native):
             self.tally["reused"] += 1
             return known
         draft = self._draft(place, walks, loop_register) if known is None and doubt is None else None
@@ -84,7 +85,7 @@ class Lanes:
             unfit = self._shapes.learn(place, walks, draft.answer, resumed=False)
             if unfit is None:
                 self.tally[draft.how] += 1
-                return draft.answer
+                return native(draft.answer, core, self._finder)
         resume = self._resume(walks[0]) if self._reuse and walks and walks[0].reason is None else None
         target = self._target(core, walks if self._reuse and doubt is None else None)
         session = self._sessions.of(target.executable)
@@ -95,7 +96,7 @@ class Lanes:
         if doubt is None and "reduced" not in answer:
             doubt = self._shapes.learn(place, walks, answer, resumed=resume is not None)
         self.tally["asked" if doubt is None else f"deferred: {doubt}"] += 1
-        return answer
+        return native(answer, core, self._finder)
 
     @property
     def isolation(self) -> str | None:

@@ -17,8 +17,12 @@ from typing import Any
 
 from triage.corefile import CoreFile
 from triage.corefile.notes import PC_SP
-from triage.gdb.known_calls import KnownCalls, Row, Seat, Spot
-from triage.unwind import Place, Walk
+from triage.gdb.frames import Native, is_code, native
+from triage.gdb.known_calls import KnownCalls, Row, Seat
+from triage.gdb.patterns import Pattern, filled, pattern_of
+from triage.model import NativeThread
+from triage.symbols import Finder
+from triage.unwind import Place, Spot, Walk
 
 _MOST_ROWS = 60_000
 _MOST_DROPPED = 16
@@ -29,11 +33,12 @@ _STATIC = ("name", "file", "line", "inline", "handler", "tail", "vouched")
 Key = tuple[object, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Stack:
     """The symbolised frames of one shape. `beyond` outermost frames of the walk GDB does not show.
 
-    `gap` tells that it was not asked for all frames between `inner` and `outer`.
+    `gap` tells that it was not asked for all frames between `inner` and `outer`. `pattern` are its native frames,
+    once they were made of it.
     """
 
     inner: tuple[Row, ...]
@@ -41,6 +46,7 @@ class _Stack:
     beyond: int
     width: Mapping[Spot, int]
     gap: bool = False
+    pattern: Pattern | None = None
 
 
 class Unlearnable(Exception):
@@ -56,8 +62,8 @@ class Shapes:
         self._rows = 0
         self._calls = KnownCalls()
 
-    def recall(self, place: Places, walks: Sequence[Walk]) -> dict[str, Any] | str | None:
-        """GDB's answer for this core; `None` for a new shape, a clause for one that must be asked again."""
+    def recall(self, place: Places, walks: Sequence[Walk], finder: Finder) -> Native | str | None:
+        """What GDB's answer says of this core; `None` for a new shape, a clause for one that must be asked again."""
         found: list[_Stack] = []
         for at, walk in enumerate(walks):
             key = place.key(walk, at)
@@ -70,7 +76,7 @@ class Shapes:
         if instruction not in self._instructions:
             return None
         try:
-            return _answer(place, walks, found, self._instructions[instruction])
+            return _recalled(place, walks, found, self._instructions[instruction], finder)
         except Unlearnable as reason:
             return str(reason)
 
@@ -164,8 +170,9 @@ class Places:
     def key(self, walk: Walk, at: int) -> Key:
         """The shape of the thread at that place in the core's list."""
         if at not in self._keys:
-            frames = tuple((self.spot(place.pc), place.signal, place.vouched) for place in walk.places)
-            self._keys[at] = (at == 0, self._loop_register, walk.depth > len(walk.places), len(walk.inner), *frames)
+            places = walk.places
+            frames = [(spot or self.spot(pc), signal, vouched) for pc, _, _, signal, vouched, spot in places]
+            self._keys[at] = (at == 0, self._loop_register, walk.depth > len(places), len(walk.inner), *frames)
         return self._keys[at]
 
     def instruction(self) -> tuple[Spot | None, bytes | None]:
@@ -318,16 +325,53 @@ def _answer(place: Places, walks: Sequence[Walk], stacks: Sequence[_Stack], text
     return whole_answer(place.core, threads, place.absolute(text))
 
 
+def _recalled(
+    place: Places, walks: Sequence[Walk], stacks: Sequence[_Stack], text: str | None, finder: Finder
+) -> Native:
+    """The same as native frames."""
+    core = place.core
+    threads = _filled(place, walks, stacks, finder)
+    if threads is not None:
+        return Native(threads, own_registers(core), place.absolute(text), len(core.notes.threads))
+    found = native(_answer(place, walks, stacks, text), core, finder)
+    for walk, stack, thread in zip(walks, stacks, found.threads, strict=True):
+        stack.pattern = pattern_of(thread, (*stack.inner, *stack.outer), walk)
+    return found
+
+
+def _filled(
+    place: Places, walks: Sequence[Walk], stacks: Sequence[_Stack], finder: Finder
+) -> tuple[NativeThread, ...] | None:
+    """The threads by the patterns of their stacks; `None` where one has none, or does not fit."""
+    core = place.core
+    first = core.notes.threads[0].id
+    threads = []
+    for walk, stack in zip(walks, stacks, strict=True):
+        if stack.pattern is None:
+            return None
+        thread = filled(stack.pattern, walk, place.address, crashed=walk.thread == first)
+        if not all(is_code(core, finder, thread.frames[at].pc) for at in stack.pattern.guessed):
+            return None
+        threads.append(thread)
+    return tuple(threads)
+
+
 def whole_answer(core: CoreFile, threads: list[dict[str, Any]], instruction: str | None) -> dict[str, Any]:
     """The answer `inside.py` gives to `triage-dump`: what it says of threads, and what the core's notes have."""
-    state = core.notes.threads[0]
     return {
-        "crashed": state.id,
+        "crashed": core.notes.threads[0].id,
         "threads": threads,
-        "registers": {name: value for name, value in state.registers.items() if name != "orig_rax"},
+        "registers": own_registers(core),
         "instruction": instruction,
         "count": len(core.notes.threads),
     }
+
+
+def own_registers(core: CoreFile) -> dict[str, int]:
+    """The registers of the thread that crashed that GDB shows."""
+    found = dict(core.notes.threads[0].registers)
+    found.pop("orig_rax", None)
+    return found
 
 
 def _thread(place: Places, walk: Walk, stack: _Stack) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
+from typing import NamedTuple
 
 from triage.model.decision import Decision
 from triage.model.instruction import Fault
@@ -33,9 +34,12 @@ class Signal:
     sender_user: int | None = None
 
 
-@record
-class Module:
-    """A file mapped into the process. `start`/`end` are absolute, `end` exclusive."""
+class Module(NamedTuple):
+    """A file mapped into the process. `start`/`end` are absolute, `end` exclusive.
+
+    `base` is what to subtract from an address to get the ELF virtual address. `deleted` tells that the file had been
+    removed or replaced on the disk while the process still used it. A tuple: each core has dozens of them.
+    """
 
     path: str
     build_id: str | None
@@ -43,9 +47,7 @@ class Module:
     end: int
     symbols: Symbols
     base: int = 0
-    """What to subtract from an address to get the ELF virtual address."""
     deleted: bool = False
-    """Whether the file had been removed or replaced on the disk while the process still used it."""
 
 
 @record

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform
 
 from triage.model.pickling import quicken
 
@@ -18,3 +18,12 @@ def record(kind: type[T]) -> type[T]:
     one takes three times as long, and a crash has hundreds.
     """
     return quicken(dataclass(slots=True, kw_only=True, unsafe_hash=True)(kind))
+
+
+def changed(one: T, **fields: object) -> T:
+    """A record like this one but for some fields: a tenth of the work of `dataclasses.replace`."""
+    found: Any = object.__new__(type(one))
+    found.__setstate__(one.__getstate__())
+    for name, value in fields.items():
+        setattr(found, name, value)
+    return found  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, text
 
 from triage import clock
 from triage.model import Frame, Request, Runtime, State, Worker
-from triage.query.facts import Fact, facts_from
+from triage.query.facts import Fact, facts_from, told_by
 from triage.store.cluster_facts import facts_of_record
 from triage.store.columns import spell
 
@@ -89,7 +89,7 @@ def _facts_of_parts(row: Row[Any]) -> frozenset[Fact]:
             worker=Worker(pool=pool), request=Request(method=None, uri=uri),
         )  # fmt: skip
     rules = [rule for rule, _ in json.loads(row.rules or "[]")]
-    return facts_from(status=status, signal=signal, rules=rules, frames=frames, runtime=runtime)
+    return facts_from(told_by(status=status, signal=signal, rules=rules, frames=frames, runtime=runtime))
 
 
 _ADD = text('INSERT INTO triage_facts ("key", cluster, value) VALUES (:key, :cluster, :value)')

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -12,6 +11,7 @@ from triage.cluster.assign import NEW, place
 from triage.cluster.profile import load
 from triage.filing import Filed, FiledCrash, facts_in
 from triage.model import Signature
+from triage.model.record import changed
 from triage.store import incidents, regroupings, twins
 from triage.store.book import SqlBook, retitle
 from triage.store.columns import digest
@@ -37,14 +37,14 @@ class Writer:
         `is_new` tells that it never came in before.
         """
         if filed.crash is not None:
-            filed = replace(filed, crash=self.put_crash(filed.crash, is_new=is_new))
+            filed = changed(filed, crash=self.put_crash(filed.crash, is_new=is_new))
         self._inputs.append(_input_row(filed, stamp))
         return filed
 
     def put_crash(self, crash: FiledCrash, *, is_new: bool) -> FiledCrash:
         """The same for a crash alone."""
         cluster = None if crash.signature is None else self._assign(crash, crash.signature)
-        placed = replace(crash, cluster=cluster)
+        placed = changed(crash, cluster=cluster)
         self._crashes.append(_crash_row(placed))
         if crash.signature is not None:
             self._victims[crash.id] = Victim(crash.incident, is_new)

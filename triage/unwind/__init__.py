@@ -3,7 +3,7 @@
 It gives the program counters GDB would give, or says why it leaves the question to GDB.
 """
 
-from triage.unwind.tables import Tables
+from triage.unwind.tables import Spot, Tables
 from triage.unwind.walk import Bounds, Place, Walk, walk_threads
 
-__all__ = ["walk_threads", "Walk", "Place", "Bounds", "Tables"]
+__all__ = ["walk_threads", "Walk", "Place", "Bounds", "Spot", "Tables"]

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from triage.corefile import CoreFile
+from triage.corefile.modules import MappedModule
 from triage.corefile.notes import ThreadState
 from triage.model import Unwinding
 from triage.unwind.cfi import Step, Unreadable
 from triage.unwind.expression import evaluate
 from triage.unwind.recursion import LONGEST, turns
 from triage.unwind.stackwords import StackWords
-from triage.unwind.tables import Tables
+from triage.unwind.tables import Spot, Stand, Tables
 
 _DWARF = {
     name: number
@@ -27,6 +28,7 @@ _DWARF = {
 }
 _RIP, _RSP, _LOOP = _DWARF["rip"], _DWARF["rsp"], _DWARF["r14"]
 _MOST_CROSSINGS = 200
+_new = tuple.__new__  # a third of the time that calling a NamedTuple takes
 _FIRST_TRY = 256  # plain frames in a row after which it may be a recursion
 _OUTERMOST = Step(_RSP, 0, None, (), 0, (), (), outermost=True, signal=False, plain=False)
 
@@ -34,7 +36,8 @@ _OUTERMOST = Step(_RSP, 0, None, (), 0, (), (), outermost=True, signal=False, pl
 class Place(NamedTuple):
     """One frame. `loop` is the register in which the interpreter keeps its own frame, `None` when lost.
 
-    `vouched` tells that its caller was found by the interpreter's rules, not by a table.
+    `vouched` tells that its caller was found by the interpreter's rules, not by a table. `spot` is where it stands,
+    for frames that were gone over at a stride.
     """
 
     pc: int
@@ -42,6 +45,7 @@ class Place(NamedTuple):
     loop: int | None
     signal: bool
     vouched: bool
+    spot: Spot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,8 @@ class _Walker:
         self._entry = self._rules.fiber_entry or (0, 0)
         self.words = StackWords(core.memory)
         self.steps: dict[int, Step | str] = {}  # by address; by ~address for an exact program counter
+        self._low, self._high = 0, 0
+        self._file: tuple[MappedModule, dict[int, Stand]]
 
     def walk(self, thread: ThreadState, bounds: Bounds) -> Walk:
         if self._core.machine != "x86_64":
@@ -119,6 +125,26 @@ class _Walker:
             if not self._in_entry(pc):  # `_Stack._run` looks nowhere else, and shall not pass a fiber's start
                 self.steps[key] = found
         return found
+
+    def stand(self, pc: int) -> Stand | None:
+        """What there is to know of a caller that goes on at `pc`; `None` for all that needs a closer look."""
+        low, high = self._entry
+        if low <= pc < high or (self._rules.code and self.generated(pc)):
+            return None
+        if not self._low <= pc < self._high and not self._enter(pc):
+            return None
+        module, known = self._file
+        place = pc - module.base
+        found = known.get(place)
+        return found if found is not None else self._tables.stand(self._core, module, place)
+
+    def _enter(self, pc: int) -> bool:
+        """Remember the file that holds `pc`, for its neighbours: callers come in runs from one file."""
+        module = self._core.module_at(pc)
+        if module is None or self._core.module_at(module.start) is not module:
+            return False  # no file, or one that lies over another
+        self._low, self._high, self._file = module.start, module.end, (module, self._tables.stands(module))
+        return True
 
     def _in_entry(self, pc: int) -> bool:
         start, end = self._entry
@@ -200,6 +226,10 @@ class _Stack:
             raise _End("the thread's registers are not in the core")
         depth = 0
         while depth < bounds.most:
+            if not self._exact and depth < bounds.inner:
+                before, depth = depth, self._stride(depth)
+                if depth > before and registers[_RIP] == 0:
+                    return depth
             pc, sp = registers[_RIP], registers[_RSP]
             assert pc is not None  # noqa: S101 — every way onwards sets both
             assert sp is not None  # noqa: S101
@@ -221,6 +251,31 @@ class _Stack:
                 if registers[_RIP] == 0:
                     return depth
         raise _End(f"more than {bounds.most} frames")
+
+    def _stride(self, depth: int) -> int:
+        """Go over inner frames with plain steps, as most are; returns the number of frames then.
+
+        Stops before anything that needs a closer look.
+        """
+        registers, inner, walker = self._registers, self._inner, self._walker
+        low, high, view = walker.words.window
+        for _ in range(self._bounds.inner - depth):
+            pc, sp = registers[_RIP] or 0, registers[_RSP] or 0
+            stand = walker.stand(pc)
+            if stand is None:
+                break
+            spot, base, offset, count, saved = stand
+            cfa = (registers[base] or 0) + offset
+            end = (cfa - low) >> 3
+            if cfa <= sp or end < count or cfa > high or cfa & 7:
+                break
+            inner.append(_new(Place, (pc, sp, registers[_LOOP], False, False, spot)))
+            words = view[end - count : end].tolist()
+            for register, at in saved:
+                registers[register] = words[at]
+            registers[_RSP] = cfa
+            depth += 1
+        return depth
 
     def _standing(self, pc: int, sp: int) -> tuple[Step, Mapping[int, int] | None, bool]:
         """`(step, registers to go on with instead, whether the interpreter's rules give them)`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from triage.diagnose.case import Case, script_name
-from triage.diagnose.places import in_place
+from triage.diagnose.places import first_in_place
 from triage.model import Confidence, Finding, Topic
 from triage.text import size
 
@@ -14,12 +14,7 @@ _NEAR_LIMIT = 0.97
 
 def _frame_in(case: Case, place: str, *, before_script: bool = False) -> str | None:
     """The innermost function of a place; with `before_script` only among those inside of all script code."""
-    for frame in case.frames:
-        if frame.kind == "native" and frame.function and in_place(frame.function, place):
-            return frame.function
-        if before_script and frame.kind not in ("native", "gap") and frame.file is not None:
-            return None
-    return None
+    return first_in_place(case.functions[: case.entered] if before_script else case.functions, place)
 
 
 def _finding(rule: str, title: str, evidence: str, explanation: str, *steps: str) -> Finding:

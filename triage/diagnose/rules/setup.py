@@ -6,17 +6,22 @@ import re
 from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
+from operator import itemgetter
 
 from triage.diagnose.case import Case, file_name
 from triage.model import Confidence, Finding, Module, Symbols, Topic
 from triage.text import plural
 
 _ANY = re.compile(r"\.so[.\d]*$")
+_PATH = itemgetter(Module._fields.index("path"), Module._fields.index("build_id"))
+_SYMBOLS, _DELETED = itemgetter(Module._fields.index("symbols")), itemgetter(Module._fields.index("deleted"))
 _NOT_FILES = re.compile(r"^(/dev/|/memfd:|/SYSV|\[)")
 
 
 def replaced_files(case: Case) -> Finding | None:
     """Files were replaced on the disk while the process still ran the old ones."""
+    if True not in map(_DELETED, case.modules):
+        return None
     gone = [module for module in case.modules if module.deleted and not _NOT_FILES.match(module.path)]
     if not gone:
         return None
@@ -38,6 +43,8 @@ def replaced_files(case: Case) -> Finding | None:
 
 def other_build(case: Case) -> Finding | None:
     """The file on this disk is not the one that crashed: said once, for whoever reads the crash on the same host."""
+    if Symbols.MISMATCH not in map(_SYMBOLS, case.modules):
+        return None
     other = [module for module in case.modules if module.symbols is Symbols.MISMATCH and not module.deleted]
     if not other:
         return None
@@ -64,11 +71,18 @@ def _library(path: str) -> str | None:
     return _ANY.sub("", file_name(path)) if _ANY.search(path) else None
 
 
+@lru_cache(maxsize=256)
+def _any_twice(files: frozenset[tuple[str, str | None]]) -> bool:
+    """Whether two of these files, each with its build, are one library. Processes of one kind have the same files."""
+    names = [name for path, _ in files if (name := _library(path)) is not None]
+    return len(set(names)) < len(names)
+
+
 def two_versions(case: Case) -> Finding | None:
     """One library is loaded in two builds or versions."""
-    libraries = [(name, module) for module in case.modules if (name := _library(module.path)) is not None]
-    if len({name for name, _ in libraries}) == len(libraries):
+    if not _any_twice(frozenset(map(_PATH, case.modules))):
         return None
+    libraries = [(name, module) for module in case.modules if (name := _library(module.path)) is not None]
     by_name: dict[str, dict[tuple[str, str | None], Module]] = defaultdict(dict)
     for name, module in libraries:
         by_name[name][(module.path, module.build_id)] = module

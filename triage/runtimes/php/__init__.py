@@ -12,6 +12,7 @@ from triage.corefile.elf import PF_X
 from triage.corefile.protocol import Region
 from triage.corefile.twins import Asked, Twins
 from triage.model import HeapCheck, HeapPlace, Hook, Opcache, Role, Runtime, ScriptFrame
+from triage.model.record import changed
 from triage.runtimes.php import facts, ini, modules, variables
 from triage.runtimes.php.builds import Builds, builds_of
 from triage.runtimes.php.callbacks import Callbacks
@@ -97,7 +98,7 @@ class PhpProcess:
         hooks = self._hooks(walk)
         loops = [hook.module for hook in hooks if hook.name == "zend_execute_ex"]
         return Reading(
-            runtime=replace(
+            runtime=changed(
                 self._runtime(walk, jit),
                 fibers=own,
                 hooks=hooks,
@@ -335,7 +336,7 @@ class PhpProcess:
         reader, php = self._reader, self._php
         main = walk.frames[-1].file if walk.frames else None
         own = self._configured()
-        return replace(
+        return changed(
             own,
             script=own.script or main,
             request=facts.request(reader, php),

@@ -5,14 +5,14 @@ order, is a matter of the settings (disable_functions, dl()): so names are used 
 all built-in functions and classes are those of the core they were learned from. And an extension may put
 its own code behind a function of PHP (opcache and debuggers do). So a name counts when its function's
 record has that very code in this core as well; code without a name has none when the functions that were
-taken over still are, and, for an extension's code, when all functions have the code they had.
+taken over still are, and, for an extension's code, when it is behind no function.
 """
 
 from __future__ import annotations
 
 import struct
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from triage.runtimes.php.builds import Spot
 from triage.runtimes.php.columns import Columns, Leading
 from triage.runtimes.php.names import IN_DOUBT, INTERNAL, INTERNAL_CLASS
 from triage.runtimes.php.reader import Reader
-from triage.runtimes.php.records import Code, Process, code_at, code_of, files_of
+from triage.runtimes.php.records import Code, Process, all_code, code_at, code_of, files_of
 
 _MOST = 16
 _SWITCHED_OFF_ARE_GONE = 80_000
@@ -122,7 +122,12 @@ class Placed(Mapping[int, str]):
 
     def __getitem__(self, address: int) -> str:
         found = self.sooner(address)
-        return self._checked[address] if found == IN_DOUBT else found
+        if found != IN_DOUBT:
+            return found
+        code = self._code_of_all
+        if code is not None and address not in code:
+            raise KeyError(address)
+        return self._read[address]
 
     def sooner(self, address: int) -> str:
         """The same, but `IN_DOUBT` where all functions would have to be looked at."""
@@ -148,11 +153,9 @@ class Placed(Mapping[int, str]):
         return [self._code(at) for at in known.taken] == expected
 
     @cached_property
-    def _checked(self) -> Mapping[int, str]:
-        """Names for what had none in the other process: none here, where the same code is behind all functions."""
-        found = code_of(self._process, *(table.payloads() for table in self._tables))
-        same = found is not None and found.addresses == self._process.builds.addresses(self._known.code)
-        return {} if same else self._read
+    def _code_of_all(self) -> Collection[int] | None:
+        """The code behind all functions; what is not among it has no name."""
+        return all_code(self._process, *(table.payloads() for table in self._tables))
 
     @cached_property
     def _read(self) -> Mapping[int, str]:

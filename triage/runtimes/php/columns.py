@@ -7,9 +7,12 @@ one by one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate, pairwise
+from struct import Struct
 from typing import NamedTuple
 
-from triage.corefile.memory import CoreMemory, Words
+from triage.corefile.memory import MAX_READ, CoreMemory
 from triage.runtimes.php.reader import Reader
 
 _BUCKET = 32  # zval, hash, key: the same since 7.0
@@ -62,6 +65,8 @@ class Leading(NamedTuple):
         """What each of them leads to."""
         raw = self.memory.read(self.data, (self.slots[-1] + 1) * _BUCKET) if self.slots else b""
         words = memoryview(raw or b"").cast("Q")[::4].tolist()
+        if len(words) == len(self.slots):
+            return words  # there are no holes among them
         return [words[slot] for slot in self.slots] if raw is not None else []
 
 
@@ -126,6 +131,35 @@ def words_of(memory: CoreMemory, records: Sequence[int], distances: Sequence[int
         return [[view[(record - start) >> 3] for record in records] for start in shifted]
 
 
+def words_among(memory: CoreMemory, records: Sequence[int], distance: int) -> Sequence[int] | None:
+    """The words that lie so far behind the records, in no order, under the same condition.
+
+    Processes of the same builds have their records just as far from each other.
+    """
+    if not records:
+        return ()
+    if memory.notes:
+        noted = words_of(memory, records, [distance])
+        return noted[0] if noted is not None else None
+    first = records[0]
+    gathered, low = _gathering(tuple([record - first for record in records]))
+    with memory.words(first) as words:
+        start = first + low + distance
+        if gathered is None or words is None or start < words.start or start + gathered.size > words.end:
+            return None
+        return gathered.unpack_from(words.raw, start - words.start)
+
+
+@lru_cache(maxsize=4)
+def _gathering(places: tuple[int, ...]) -> tuple[Struct | None, int]:
+    """What takes a word from each of these places out of memory, `None` where they overlap; and the lowest."""
+    ordered = sorted(set(places))
+    gaps = [after - before - 8 for before, after in pairwise(ordered)]
+    if min(gaps, default=0) < 0 or ordered[-1] - ordered[0] > MAX_READ or any(gap % 8 for gap in gaps):
+        return None, 0
+    return Struct("Q" + "".join(f"{gap}xQ" for gap in gaps)), ordered[0]
+
+
 def rows_of(memory: CoreMemory, records: Sequence[int], count: int) -> list[list[int]] | None:
     """The first `count` words of each record, under the same condition."""
     if not records:
@@ -140,33 +174,59 @@ def rows_of(memory: CoreMemory, records: Sequence[int], count: int) -> list[list
         return [view[place : place + count].tolist() for place in places]
 
 
-def inner_tables(memory: CoreMemory, tables: Sequence[tuple[int, int]]) -> list[int] | None:
+def inner_tables(memory: CoreMemory, tables: Sequence[tuple[int, int]]) -> Sequence[int] | None:
     """The payloads of several HashTables, one behind the other, each given as `(arData, nNumUsed)`."""
-    found: list[int] = []
-    data = next((data for data, used in tables if used), None)
-    if data is None:
-        return found
-    with memory.words(data) as words:
-        if words is None or not _add(found, words, tables):
+    used = [table for table in tables if table[1]]
+    if not used:
+        return []
+    first = used[0][0]
+    cells = _cells(tuple([(data - first, count) for data, count in used]))
+    with memory.words(first) as words:
+        if cells is None or words is None:
+            return None
+        start = first + cells.low - words.start
+        if start < 0 or start + cells.places.size > len(words.raw):
             return None
         if memory.notes:
-            for place, used in tables:
-                memory.note([place] if used else [], used * _BUCKET)
-        return found
+            for data, count in used:
+                memory.note([data], count * _BUCKET)
+        found = cells.places.unpack_from(words.raw, start)
+    return cells.ordered(found[::2]) if 0 not in found[1::2] else None  # there are holes among them
 
 
-def _add(found: list[int], words: Words, tables: Sequence[tuple[int, int]]) -> bool:
-    view = words.view
-    for data, used in tables:
-        if not used:
-            continue
-        if used > _MOST or data < words.start or data + used * _BUCKET > words.end:
-            return False
-        at, end = (data - words.start) >> 3, (data - words.start + used * _BUCKET) >> 3
-        if not all(kind & 0xFF for kind in view[at + 1 : end : 4].tolist()):
-            return False
-        found.extend(view[at:end:4].tolist())
-    return True
+class _Cells(NamedTuple):
+    """What takes payloads and types of several tables out of memory; their order there, where it is another."""
+
+    places: Struct
+    low: int
+    order: tuple[int, ...] | None
+
+    def ordered(self, found: Sequence[int]) -> Sequence[int]:
+        return found if self.order is None else [found[at] for at in self.order]
+
+
+@lru_cache(maxsize=4)
+def _cells(tables: tuple[tuple[int, int], ...]) -> _Cells | None:
+    """Tables at these distances, each with so many elements; `None` where they overlap or are too many."""
+    if any(count > _MOST for _, count in tables):
+        return None
+    ends = [data + count * _BUCKET for data, count in sorted(tables)]
+    gaps = [data - end for (data, _), end in zip(sorted(tables)[1:], ends[:-1], strict=True)]
+    low = min(tables)[0]
+    if min(gaps, default=0) < 0 or ends[-1] - low > MAX_READ or any(gap % 8 for gap in gaps):
+        return None
+    cell = f"QB{_BUCKET - 9}x"
+    format = "".join(f"{gap}x" + cell * count for gap, (_, count) in zip((0, *gaps), sorted(tables), strict=True))
+    return _Cells(Struct(format), low, _order(tables))
+
+
+def _order(tables: Sequence[tuple[int, int]]) -> tuple[int, ...] | None:
+    """Where the elements of these tables, one behind the other, are among those of the tables as they lie."""
+    ordered = sorted(tables)
+    if ordered == list(tables):
+        return None
+    begins = dict(zip(ordered, accumulate((count for _, count in ordered), initial=0), strict=False))
+    return tuple(begins[table] + at for table in tables for at in range(table[1]))
 
 
 def texts(memory: CoreMemory, reader: Reader, addresses: Sequence[int]) -> list[str | None]:

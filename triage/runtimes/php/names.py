@@ -8,10 +8,12 @@ extension's life-cycle pointers hold the addresses. 2,000 names in a few dozen m
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar, overload
 
 from triage.runtimes.php.extensions import Extension
 from triage.runtimes.php.reader import Reader
 
+T = TypeVar("T")
 INTERNAL = 1
 INTERNAL_CLASS = 1
 LIFE_CYCLE = {
@@ -35,11 +37,23 @@ class Names(Mapping[int, str]):
         self._whole = whole
         self._others = others
 
-    def __getitem__(self, address: int) -> str:
+    @overload
+    def get(self, address: int, /) -> str | None: ...
+
+    @overload
+    def get(self, address: int, default: str | T, /) -> str | T: ...
+
+    def get(self, address: int, default: str | T | None = None, /) -> str | T | None:
         found = self._found.get(address)
         if found == IN_DOUBT:
             found = self._whole.get(address)
-        return self._others[address] if found is None else found
+        return self._others.get(address, default) if found is None else found
+
+    def __getitem__(self, address: int) -> str:
+        found = self.get(address)
+        if found is None:
+            raise KeyError(address)
+        return found
 
     def __iter__(self) -> Iterator[int]:
         return iter({**self._found, **self._others})

@@ -5,11 +5,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
+from operator import itemgetter
 from typing import NamedTuple
 
 from triage.corefile.memory import CoreMemory
 from triage.runtimes.php.builds import Builds
-from triage.runtimes.php.columns import Columns, Leading, columns, inner_tables, leading, words_of
+from triage.runtimes.php.columns import Columns, Leading, columns, inner_tables, leading, words_among, words_of
 from triage.runtimes.php.globals import Php
 from triage.runtimes.php.names import LIFE_CYCLE
 from triage.runtimes.php.reader import Reader
@@ -62,10 +63,21 @@ def code_of(process: Process, functions: list[int], classes: list[int]) -> Code 
     methods = inner_tables(process.memory, inner) if inner is not None else None
     if inner is None or methods is None or cycles is None:
         return None
-    records = functions + methods
+    records = [*functions, *methods]
     found = words_of(process.memory, records, [process.reader.layout.offset("internal_function", "handler")])
     firsts = list(accumulate((count for _, count in inner), initial=len(functions)))
     return Code(found[0] + cycles, records, firsts) if found is not None else None
+
+
+def all_code(process: Process, functions: list[int], classes: list[int]) -> tuple[int, ...] | None:
+    """The same addresses in no order."""
+    inner, cycles = _inner_tables(process, classes), _life_cycles(process)
+    methods = inner_tables(process.memory, inner) if inner is not None else None
+    if methods is None or cycles is None:
+        return None
+    handler = process.reader.layout.offset("internal_function", "handler")
+    found = words_among(process.memory, [*functions, *methods], handler)
+    return (*found, *cycles) if found is not None else None
 
 
 def code_at(process: Process, functions: Leading, classes: Leading, firsts: Sequence[int], place: int) -> int | None:
@@ -112,10 +124,11 @@ def _inner_tables(process: Process, owners: list[int]) -> list[tuple[int, int]] 
 def _life_cycles(process: Process) -> list[int] | None:
     """The addresses of the functions PHP calls as extensions begin and end."""
     places = [process.reader.layout.offset("module_entry", field) for field in LIFE_CYCLE]
+    fields = itemgetter(*(place // 8 for place in places))
     found: list[int] = []
     for extension in process.php.extensions:
         raw = process.memory.read(extension.entry, max(places) + 8)
         if raw is None:
             return None
-        found += (int.from_bytes(raw[place : place + 8], "little") for place in places)
+        found += fields(memoryview(raw).cast("Q"))
     return found
