@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from triage.corefile.protocol import AddressSpace, Region
 from triage.model import Fault, Flip, Frame, HeapPlace, Instruction, Module, Runtime, ScriptFrame, Signal, Thread
 
 FAULTS = ("SIGSEGV", "SIGBUS")
 READ, WRITE, EXECUTE = 4, 2, 1
+_PLACE = attrgetter("function", "class_name", "file", "line")
 
 
 def _nowhere(address: int) -> HeapPlace | None:
@@ -66,8 +68,8 @@ class Case:
 
     def script_turns(self, frame: Frame) -> int:
         """How often a script frame's very place is on the interpreter's stack."""
-        wanted = (frame.function, frame.class_name, frame.file, frame.line)
-        return sum((f.function, f.class_name, f.file, f.line) == wanted for f in self.script_stack)
+        wanted = _PLACE(frame)
+        return list(map(_PLACE, self.script_stack)).count(wanted)
 
     def region(self, address: int) -> Region | None:
         """What is mapped at an address."""
