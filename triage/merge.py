@@ -15,11 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from triage.model import Frame, NativeFrame, NativeThread, Role, ScriptFrame
 
 _GAP = "gap"
 _new = tuple.__new__  # a third of the time that calling a NamedTuple takes
+_ADDRESS = itemgetter(ScriptFrame._fields.index("address"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,7 @@ class _Weaver:
         self._thread = native
         self._script = script
         self._names = names
-        self._index = {frame.address: at for at, frame in enumerate(script)}
+        self._index: dict[int, int] = dict(zip(map(_ADDRESS, script), range(len(script)), strict=True))
         self._generated = frozenset(f.pc for low, high in names.code for f in native.frames if low <= f.pc < high)
         self._next = 0
         self._last_register: int | None = None

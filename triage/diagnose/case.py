@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 
 from triage.corefile.protocol import AddressSpace, Region
 from triage.model import (
@@ -23,6 +24,7 @@ from triage.model import (
 FAULTS = ("SIGSEGV", "SIGBUS")
 _KIND = Frame._fields.index("kind")
 READ, WRITE, EXECUTE = 4, 2, 1
+_PLACE = attrgetter("function", "class_name", "file", "line")
 
 
 def _nowhere(address: int) -> HeapPlace | None:
@@ -100,8 +102,8 @@ class Case:
 
     def script_turns(self, frame: Frame) -> int:
         """How often a script frame's very place is on the interpreter's stack."""
-        wanted = (frame.function, frame.class_name, frame.file, frame.line)
-        return sum((f.function, f.class_name, f.file, f.line) == wanted for f in self.script_stack)
+        wanted = _PLACE(frame)
+        return list(map(_PLACE, self.script_stack)).count(wanted)
 
     def region(self, address: int) -> Region | None:
         """What is mapped at an address."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import shutil
 from abc import abstractmethod
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.fuzz.mutate import Patch, mutated, patches
@@ -17,7 +17,7 @@ from tests.lab.php import CASES, Interpreter, make
 from tests.unit.makephp import BASE, PhpMemory
 from tests.unit.memory import Bytes
 from triage.corefile import CoreFile, open_core
-from triage.corefile.memory import CoreMemory
+from triage.corefile.memory import CoreMemory, Words
 from triage.model import ScriptFrame
 from triage.runtimes.perl import PerlProcess
 from triage.runtimes.perl.find import Perl, find_perl
@@ -100,6 +100,21 @@ class Patched(CoreMemory):
             if low < high:
                 changed[low - address : high - address] = new[low - at : high - at]
         return bytes(changed)
+
+    @contextmanager
+    def words(self, address: int) -> Iterator[Words | None]:
+        """See CoreMemory."""
+        with super().words(address) as words:
+            if words is None or words.end <= self._low or words.start >= self._high:
+                yield words
+                return
+            changed = bytearray(words.raw)
+            for at, new in self.laid:
+                low, high = max(at, words.start), min(at + len(new), words.end)
+                if low < high:
+                    changed[low - words.start : high - words.start] = new[low - at : high - at]
+            with memoryview(changed) as raw, raw.cast("Q") as view:
+                yield Words(words.start, raw, view)
 
 
 class Patient(Target):

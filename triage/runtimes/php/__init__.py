@@ -261,7 +261,7 @@ class PhpProcess:
 
     def _hooks(self, walk: Walk) -> tuple[Hook, ...]:
         found = Hooks(self._core, self._finder, self._php, self._reader)
-        return found.found([frame.address for frame in walk.frames if frame.role is not Role.INTERNAL])
+        return found.found(frame.address for frame in walk.frames if frame.role is not Role.INTERNAL)
 
     @cached_property
     def _shape(self) -> Shape | str:

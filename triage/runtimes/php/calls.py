@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from operator import itemgetter
 from typing import NamedTuple
@@ -30,15 +30,25 @@ class Call(NamedTuple):
     previous: int | None
 
 
+class _Record(NamedTuple):
+    """Offsets of a record's fields (see `Call`), the record's words, and what chooses the fields from them.
+
+    No words where fields lie across them.
+    """
+
+    offsets: tuple[int, ...]
+    words: struct.Struct | None
+    chosen: Callable[[tuple[int, ...]], tuple[int, ...]]
+
+
 @lru_cache(maxsize=32)
-def _record(layout: Layout) -> tuple[int, struct.Struct | None, Callable[[tuple[int, ...]], tuple[int, ...]]]:
-    """`(offset of This, the record's words, what chooses from them)`; no words where fields lie across them."""
-    offsets = [
+def _record(layout: Layout) -> _Record:
+    offsets = tuple(
         layout.offset("execute_data", field) for field in ("opline", "func", "This", "This.u1", "prev_execute_data")
-    ]
+    )
     plain = not any(offset % 8 for offset in offsets) and offsets[3] == offsets[2] + 8
     words = struct.Struct(f"<{max(offsets) // 8 + 1}Q") if plain else None
-    return offsets[2], words, itemgetter(*(offset // 8 for offset in offsets))
+    return _Record(offsets, words, itemgetter(*(offset // 8 for offset in offsets)))
 
 
 class Calls:
@@ -46,7 +56,22 @@ class Calls:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._this, self._whole, self._chosen = _record(reader.layout)
+        self._offsets, self._whole, self._chosen = _record(reader.layout)
+
+    @property
+    def size(self) -> int:
+        """Bytes from a record's start to the end of its last field; 0 where fields do not lie word by word."""
+        return self._whole.size if self._whole is not None else 0
+
+    def words_of(self, call: Call) -> Iterator[tuple[int, int | None]]:
+        """`(offset, word)` for all of a record but `previous`."""
+        more = call.flags | call.passed << 32
+        return zip(self._offsets, (call.opline, call.func, call.this, more), strict=False)
+
+    @property
+    def previous(self) -> int:
+        """The offset of the address of the call behind."""
+        return self._offsets[-1]
 
     def at(self, address: int) -> Call:
         """The record at `address`."""
@@ -64,6 +89,6 @@ class Calls:
             reader.field(address, "execute_data", field)
             for field in ("opline", "func", "This.u1", "This.u2", "prev_execute_data")
         )
-        this = reader.value(address + self._this)
+        this = reader.value(address + self._offsets[2])
         payload, kind = (this.payload, this.type) if this is not None else (None, None)
         return Call(address, opline, func, payload, kind, flags or 0, passed or 0, previous)

@@ -14,20 +14,20 @@ from typing import Any, NamedTuple
 
 from triage.model import Role, ScriptFrame
 from triage.runtimes.php.arguments import Arguments
-from triage.runtimes.php.calls import Call, Calls
+from triage.runtimes.php.calls import Call
 from triage.runtimes.php.callsites import CallSites
+from triage.runtimes.php.chain import WITH_ARGUMENTS, Chains
 from triage.runtimes.php.functions import EVAL, INTERNAL, Function, Functions
 from triage.runtimes.php.layout import Layout
 from triage.runtimes.php.naming import KIND, call_of, evaluating, name_files, with_note
 from triage.runtimes.php.reader import Reader
-from triage.runtimes.php.values import Values
+from triage.runtimes.php.recursion import Turns, frames_of
 from triage.runtimes.php.vmstack import VmStack
 
 _INCLUDE_KINDS = {1: "eval", 2: "include", 4: "include_once", 8: "require", 16: "require_once"}
 _STAND_INS = ("__call", "__callStatic")
 _MOST_OPCODES = 65_536
 _MOST_FRAMELESS = 4096
-_WITH_ARGUMENTS = 1500  # of so many frames at either end arguments are read: a stack shows no more than that
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +92,16 @@ class StackReader:
         self._registers = registers or {}
         self._fibers = fibers or {}
         self._constant = constant
-        self._stack = stack
         self._functions = Functions(reader)
         self._sites = CallSites(reader)
-        self._values = Values(reader)
         self._arguments = Arguments(reader, values=values)
         self._codes = _codes(reader.layout)
         number = reader.layout.constant
         self._top, self._of_generator = number("ZEND_CALL_TOP"), number("ZEND_CALL_GENERATOR")
         self._is_object = number("IS_OBJECT")
-        self._size, self._slot = reader.layout.size("execute_data"), reader.layout.size("zval")
-        self._calls = Calls(reader)
+        self.warnings: list[str] = []
+        marked = {*self._registers, *self._fibers}
+        self._chains = Chains(reader, self._functions, stack, self._is_repeatable, marked, self.warnings)
         self._alike: dict[tuple[object, ...], dict[str, Any]] = {}
         self._bared: dict[tuple[int | None, ...], ScriptFrame] = {}
         self._doubts: dict[tuple[int | None, ...], str | None] = {}
@@ -110,7 +109,6 @@ class StackReader:
         self._compiled: dict[int, bool] = {}
         self._delegated: set[int] = set()
         self._bare = False
-        self.warnings: list[str] = []
         self.bottoms: list[int] = []
         """First frames of fibers, in the order the last walk came by."""
 
@@ -121,10 +119,12 @@ class StackReader:
         """
         frames: list[ScriptFrame] = []
         self.bottoms = []
-        chain = list(self._chain(current, limit, until))  # whole first: a role depends on the callers
+        chain = self._chains.follow(current, limit, until)  # whole first: a role depends on the callers
+        calls, jumps = chain.calls, chain.jumps
+        self._delegated |= chain.delegated
         inner: Call | None = None
-        for at, call in enumerate(chain):
-            self._bare = _WITH_ARGUMENTS <= at < len(chain) - _WITH_ARGUMENTS
+        for at, call in enumerate(calls):
+            self._bare = WITH_ARGUMENTS <= at < len(calls) - WITH_ARGUMENTS
             if call.address in self._fibers and frames:
                 self.bottoms.append(call.address)
                 frames[-1] = with_note(frames[-1], f"start of fiber #{self._fibers[call.address]}")
@@ -136,43 +136,12 @@ class StackReader:
                     frames.extend(self._without_frame(frame, self._frameless))
                 frames.append(frame)
                 inner = call
+            if at in jumps:
+                self._repeated(frames, jumps[at])
         if self._constant is not None and until is None:
             frames.insert(evaluating(frames), self._constant)
         named = name_files(frames, self._includes)
         return Walk(tuple(named), len(named), tuple(self.warnings))
-
-    def _chain(self, current: int | None, limit: int, until: int | None) -> Iterator[Call]:
-        """The execute_data records, delegating generators put in their place."""
-        seen: set[int] = set()
-        address, last, given = current, 0, 0
-        while address and address != until:
-            if address in seen:
-                self.warnings.append(f"the PHP stack loops back to frame {address:#x}; cut there")
-                return
-            call = self._calls.at(address) if address % 8 == 0 else None
-            if call is None or (call.opline is None and not self._reader.sound(address)):
-                self.warnings.append(f"the PHP stack leads to {address:#x}, which is not readable; cut there")
-                return
-            refused = self._refused(last or None, call)
-            if refused:
-                self.warnings.append(f"the PHP stack leads to {address:#x}, which {refused}; cut there")
-                return
-            if given >= limit:
-                self.warnings.append(f"more than {limit} PHP frames; the outermost are left out")
-                return
-            seen.add(address)
-            if not call.func and self._generator(call) is not None:  # the dummy frame PHP pushes for `yield from`
-                chain = list(self._generators(call, limit - given))
-                self._delegated.update([last, *chain][:-1])
-                given += len(chain)
-                yield from map(self._calls.at, chain)
-            else:
-                given += 1
-                last = address
-                yield call
-            if call.previous is None:
-                self.warnings.append(f"the PHP stack's frame {address:#x} is cut off; the outer ones are lost")
-            address = call.previous
 
     def _questioned(self, inner: ScriptFrame, inner_call: Call, call: Call) -> ScriptFrame:
         """`inner`, with a note when the code of its caller, `call`, says that it calls another function."""
@@ -183,43 +152,21 @@ class StackReader:
         doubt = self._doubts[key]
         return with_note(inner, doubt) if doubt else inner
 
-    def _refused(self, inner: int | None, call: Call) -> str | None:
-        """Why there can be no such call; records without a function are PHP's own and lie anywhere."""
-        if self._stack is None or not call.func:
-            return None
-        return self._stack.refuses(
-            inner,
-            call.address,
-            size=self._size + self._functions.at(call.func).slots * self._slot,
-            generator=bool(call.flags & self._of_generator),
-        )
+    def _repeated(self, frames: list[ScriptFrame], more: Turns) -> None:
+        """Add the frames of many turns of a recursion, whose last two turns are the last frames."""
+        length, last = len(more.calls), frames[-1]  # whose caller was not looked at yet
+        turn = frames[-2 * length : -length]
+        frames[-1] = turn[-1].again(last.address)
+        frames.extend(frames_of(more, turn))
+        frames[-1] = last.again(frames[-1].address)
 
-    def _generator(self, call: Call) -> int | None:
-        return call.this if self._this_class(call) == "Generator" else None
-
-    def _this_class(self, call: Call) -> str | None:
-        """The class of `$this`, `None` in a function or a static method."""
-        if call.kind != self._is_object or call.this is None:
-            return None
-        return self._values.class_of(call.this)
-
-    def _generators(self, placeholder: Call, most: int) -> Iterator[int]:
-        """The delegating generators, from the running one's parent out to the one first resumed."""
-        reader = self._reader
-        chain: list[int] = []
-        seen: set[int] = set()
-        node = self._generator(placeholder)
-        while node and len(chain) < most and node not in seen:
-            chain.append(node)
-            seen.add(node)
-            parent = reader.pointer(node, "generator", "node.parent")
-            if parent is None or reader.pointer(parent, "generator", "node.parent") is None:
-                break
-            node = parent
-        for generator in reversed(chain):
-            frame = reader.pointer(generator, "generator", "execute_data")
-            if frame is not None:
-                yield frame
+    def _is_repeatable(self, call: Call) -> bool:
+        """Whether a call has one frame, which says nothing that another call of the same kind would not say."""
+        function = self._functions.at(call.func or 0)
+        if function.type == INTERNAL:
+            return function.name is not None
+        number = self._reader.field(call.opline, "op", "opcode") if call.opline else None
+        return function.name not in _STAND_INS and (number or 0) not in self._codes.frameless
 
     def _frame(self, call: Call) -> ScriptFrame | None:
         """The frame; what calls of one function at one place have in common is found once."""
@@ -240,7 +187,7 @@ class StackReader:
         function = self._functions.at(call.func)
         if function.type == INTERNAL and function.name is None:
             return None  # the nameless entry of a fiber: PHP's own bookkeeping
-        this = self._this_class(call) if function.name else None
+        this = self._chains.this_class(call) if function.name else None
         opline = None if function.type == INTERNAL else self._opline(call, function)
         ends = bool(call.flags & self._top) and call.address not in self._delegated
         told = self._first_text(call.address) if function.name in _STAND_INS else None

@@ -5,7 +5,8 @@ code names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from triage.corefile import CoreFile
 from triage.corefile.elf import PF_X
@@ -35,7 +36,7 @@ class Hooks:
         self._php = php
         self._reader = reader
 
-    def found(self, frames: Sequence[int]) -> tuple[Hook, ...]:
+    def found(self, frames: Iterable[int]) -> tuple[Hook, ...]:
         """All hooks; observers are looked for in the caches of these execute_data frames."""
         own, places = self._php.module, self._php.addresses
         names = [name for name in POINTERS if name in places]
@@ -64,13 +65,13 @@ class Hooks:
         """The extension whose module_entry lies in the file."""
         return next((e.name for e in self._php.extensions if module.start <= e.within < module.end), None)
 
-    def _observers(self, frames: Sequence[int]) -> Iterator[Hook]:
+    def _observers(self, frames: Iterable[int]) -> Iterator[Hook]:
         """Function-call observers (PHP 8.0 and newer), from the run-time caches of called functions."""
         place = self._php.address(OBSERVER)
         slot = self._reader.number(place, 4) if place else None
         if slot is None or slot == _NONE or slot > 1024:
             return
-        for frame in frames[:_MOST_FRAMES]:
+        for frame in islice(frames, _MOST_FRAMES):
             cache = self._reader.pointer(frame, "execute_data", "run_time_cache")
             for target in self._handlers(cache + slot * 8) if cache else ():
                 hook = self._hook("function call observer", target)

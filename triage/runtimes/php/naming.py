@@ -20,9 +20,9 @@ _ASKS_FOR_CONSTANTS = {
 def name_files(frames: list[ScriptFrame], statement_of: Callable[[ScriptFrame], str | None]) -> list[ScriptFrame]:
     """Give code without a function name the name debug_backtrace() would give it."""
     named = list(frames)
-    for at, frame in enumerate(frames):
-        if frame.role is not Role.EVAL and frame.role is not Role.MAIN:
-            continue
+    nameless = Role.EVAL, Role.MAIN
+    for at in [at for at, frame in enumerate(frames) if frame.role in nameless]:  # there may be many frames
+        frame = frames[at]
         caller = frames[at + 1] if at + 1 < len(frames) else None
         if frame.role is Role.EVAL and caller is not None:
             named[at] = frame._replace(function="eval")

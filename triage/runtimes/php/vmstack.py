@@ -78,6 +78,13 @@ class VmStack:
         self._lately = self.pages[at]
         return None
 
+    def floor(self, address: int) -> int | None:
+        """Where the lowest call may lie on the page of the call at `address`, `None` when that is on none."""
+        if not self.pages:
+            return 0
+        at = self._index(address)
+        return self.pages[at].start + 8 if at is not None else None
+
     def _index(self, address: int) -> int | None:
         place = bisect_left(self._starts, address) - 1
         if place < 0 or address >= self.pages[self._order[place]].end:

@@ -64,14 +64,9 @@ def check_heap(reader: Reader, shape: Shape | str, busy: tuple[int, ...] = ()) -
 
 def _in_use(walked: Walked) -> tuple[int, int]:
     """`(live small blocks, bytes of small and large blocks in use)`."""
-    made = [0] * len(BINS)
-    large = 0
-    for chunk in walked.chunks.by_address.values():
-        large += chunk.large
-        for run in {run.start: run for run in chunk.runs.values()}.values():
-            made[run.bin] += BINS[run.bin].blocks
-    live = [count - free for count, free in zip(made, walked.lists.counts, strict=True)]
-    return sum(live), sum(count * BINS[at].size for at, count in enumerate(live)) + large * PAGE
+    live = [count - free for count, free in zip(walked.chunks.made, walked.lists.counts, strict=True)]
+    large = sum(pages.large for pages in walked.chunks.by_address.values())
+    return sum(live), sum(count * row.size for count, row in zip(live, BINS, strict=True)) + large * PAGE
 
 
 def _huge(reader: Reader, shape: Shape) -> tuple[int, list[HeapFault]]:
@@ -93,9 +88,9 @@ def _huge(reader: Reader, shape: Shape) -> tuple[int, list[HeapFault]]:
 def _chunk_faults(chunks: Chunks) -> Iterator[HeapFault]:
     if chunks.trouble is not None:
         yield _fault("chunk", chunks.trouble[0], chunks.trouble[1])
-    for chunk in chunks.by_address.values():
-        if chunk.broken:
-            yield _fault("page-map", chunk.address, chunk.broken)
+    for address, pages in chunks.by_address.items():
+        if pages.broken:
+            yield _fault("page-map", address, pages.broken)
 
 
 def _fault(what: str, address: int | None, text: str) -> HeapFault:

@@ -5,15 +5,21 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Container
 from dataclasses import dataclass
-from operator import attrgetter
+from functools import lru_cache
+from itertools import repeat
+from typing import NamedTuple
 
-from triage.runtimes.php.heap.bins import BINS
+from triage.corefile.memory import Words
+from triage.runtimes.php.heap.bins import BINS, CHUNK
 from triage.runtimes.php.heap.chunks import Chunks
 from triage.runtimes.php.heap.shape import Shape
 
 _MASK = (1 << 64) - 1
 _KEPT = 8192
-_NOTHING = memoryview(b"").cast("Q")
+_NOTHING, _NOWHERE = memoryview(b"").cast("Q"), frozenset[int]()
+_PLACES = tuple(frozenset(range(0, row.size * row.blocks, row.size)) for row in BINS)
+"""Where in a run of each size class its blocks begin, in bytes."""
+_MARKS = (b"\1\2\3\4\5\6", b"\xf1\xf2\xf3\xf4\xf5\xf6")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +39,38 @@ class BadLink:
     via: int | None = None
 
 
-def _alike(links: list[int], expected: range) -> int:
-    """How many of the first links are as expected."""
-    if links[:-1] == [*expected]:
-        return len(expected)
-    places = enumerate(zip(links, expected, strict=False))
-    return next((at for at, (link, other) in places if link != other), len(links) - 1)
+class _Pattern(NamedTuple):
+    """The links of a run never used, each to the next block, with marks for the six upper bytes of all of them."""
+
+    links: bytes
+    marks: bytes
+
+
+@lru_cache(maxsize=512)  # at most sixteen a size class
+def _pattern(number: int, low: int) -> _Pattern | None:
+    """That of a run whose own address ends with `low` (16 bits); `None` where the upper bytes are not the same."""
+    size, blocks, _ = BINS[number]
+    links = range(low + size, low + size * blocks, size)
+    if links[-1] >> 16:
+        return None
+    # No byte of an address is a mark: the lowest is a multiple of 8, the second one of a few in a row.
+    marks = _MARKS[0] if low >> 8 > max(_MARKS[0]) else _MARKS[1]
+    return _Pattern(b"".join(link.to_bytes(2, "little") + marks for link in links), marks)
+
+
+def _row(number: int, start: int, view: memoryview, at: int) -> int:
+    """How many blocks in a row follow each other in the list, from the one at `at` bytes in a run on: mostly all."""
+    size = BINS[number].size
+    step = size >> 3
+    links = view[at >> 3 : -step : step]
+    pattern = _pattern(number, start & 0xFFFF)
+    if pattern is not None:
+        upper = bytes.maketrans(pattern.marks, (start >> 16).to_bytes(6, "little"))
+        if links.tobytes() == pattern.links[at // size * 8 :].translate(upper):
+            return len(links) + 1
+    expected = range(start + at + size, start + at + (len(links) + 1) * size, size)
+    places = enumerate(zip(links, expected, strict=True), 1)
+    return next((place for place, (link, other) in places if link != other), len(links) + 1)
 
 
 class FreeBlocks(Container[int]):
@@ -46,14 +78,14 @@ class FreeBlocks(Container[int]):
 
     def __init__(self, single: set[int], rows: list[range]) -> None:
         self._single = single
-        self._rows = sorted(rows, key=attrgetter("start"))
-        self._starts = [row.start for row in self._rows]
+        self._rows = {row.start: row for row in rows}
+        self._starts = sorted(self._rows)
 
     def __contains__(self, address: object) -> bool:
         if not isinstance(address, int) or address in self._single:
             return isinstance(address, int)
         at = bisect_right(self._starts, address) - 1
-        return at >= 0 and address in self._rows[at]
+        return at >= 0 and address in self._rows[self._starts[at]]
 
 
 class FreeLists:
@@ -62,12 +94,20 @@ class FreeLists:
     def __init__(self, chunks: Chunks, shape: Shape, heads: tuple[int, ...]) -> None:
         self._chunks = chunks
         self._key = shape.key
-        self._most = chunks.most
-        self._views: dict[int, memoryview[int]] = {}
+        self._words: Words | None = None
+        self._views: dict[int, memoryview] = {}
         self.missing = False
         self.bad: list[BadLink] = []
+        with chunks.words() as words:
+            self._words = words
+            self._find(heads)
+        self._words = None
+        self._views.clear()
+
+    def _find(self, heads: tuple[int, ...]) -> None:
         single, rows = set[int](), list[range]()
-        counts = [self._blocks(number, head, single, rows) for number, head in enumerate(heads)]
+        made = self._chunks.made
+        counts = [self._blocks(number, head, made[number], single, rows) for number, head in enumerate(heads)]
         whole = [count for count in counts if count is not None]
         if len(whole) == len(heads) or self.missing:  # nearly every heap has no broken list
             self.counts = whole
@@ -77,33 +117,39 @@ class FreeLists:
         self.counts = [len(blocks) for blocks in found]
         self.free = set[int]().union(*found)
 
-    def _blocks(self, number: int, head: int, single: set[int], rows: list[range]) -> int | None:
+    def _blocks(self, number: int, head: int, most: int, single: set[int], rows: list[range]) -> int | None:
         """Add the blocks of one list to both; their number, `None` where a link cannot be right.
 
-        There are thousands, so nothing is called for each. A list that ends has no block twice.
+        There are thousands, so nothing is called for each. A list that ends has no block twice, and not more than
+        `most`, which are all of its size class.
         """
-        size, before, most = BINS[number].size, self._key is None, self._most
-        count = 0
-        address, low, high, view = head, 0, 0, _NOTHING
-        while address:
-            if not low <= address < high:  # in another run of pages than the one before it
-                low, high, view = self._run_at(address, number)
-            if address >= high or (address - low) % size or count > most:
-                return None
-            link = view[(address - low) >> 3]
-            if before and link == address + size < high and view[(link - low) >> 3] == link + size:
+        size, before, add, singles = BINS[number].size, self._key is None, single.add, len(single)
+        address, in_rows = head, 0
+        start, view, places = self._run_at(head, number)
+        for _ in repeat(None, most if head else 0):
+            at = address - start
+            if at not in places:  # in another run of pages than the one before it
+                start, view, places = self._run_at(address, number)
+                at = address - start
+                if at not in places:
+                    return None
+            link = view[at >> 3]
+            if before and link - address == size and at + size in places and view[at + size >> 3] - link == size:
                 # Much of a run was never used: free block after block, which is seen at one glance.
-                links = view[(address - low) >> 3 :: size >> 3].tolist()
-                ahead = _alike(links, range(link, high, size))
-                rows.append(range(address, address + ahead * size, size))
-                count += ahead
-                address, link = address + ahead * size, links[ahead]
-            single.add(address)
-            count += 1
-            if not before and self._contradicts(address, link, number, view[(address - low + size - 8) >> 3]):
+                row = _row(number, start, view, at)
+                rows.append(range(address, address + row * size, size))
+                in_rows += row
+                if in_rows > most:
+                    return None
+                link = view[at + (row - 1) * size >> 3]
+            else:
+                add(address)
+            if not before and self._contradicts(address, link, number, view[at + size - 8 >> 3]):
                 return None
+            if not link:
+                return in_rows + len(single) - singles
             address = link
-        return count
+        return None if head else 0
 
     def _walk(self, number: int, head: int) -> set[int]:
         """The blocks of one list up to the first link that cannot be right, which is noted."""
@@ -117,37 +163,48 @@ class FreeLists:
         """Go along one list up to the first link that cannot be right; its blocks are added to `mine`."""
         size, before = BINS[number].size, self._key is None
         address, holder, via = head, None, None
-        low, high, view = 0, 0, _NOTHING
+        start, view, places = self._run_at(head, number)
         while address:
-            if not low <= address < high:
-                low, high, view = self._run_at(address, number)
-            again = address in mine
-            if again or address >= high or (address - low) % size:
+            if address - start not in places:
+                start, view, places = self._run_at(address, number)
+            again, at = address in mine, address - start
+            if again or at not in places:
                 return BadLink(number, holder, address, self.shadow(holder, number), again, via)
             mine.add(address)
-            link = view[(address - low) >> 3]
-            coded = view[(address - low + size - 8) >> 3]
+            link, coded = view[at >> 3], view[at + size - 8 >> 3]
             broken = None if before else self._contradicts(address, link, number, coded)
             if broken is not None:
                 return broken
             address, holder, via = link, address, holder
         return None
 
-    def _run_at(self, address: int, number: int) -> tuple[int, int, memoryview[int]]:
-        """Where the run of that class begins and ends which holds an address, and its words; all empty for none."""
-        run = self._chunks.run(address)
-        if run is None or run.bin != number:
-            return 0, 0, _NOTHING
-        span = BINS[number].size * BINS[number].blocks
-        if run.start not in self._views:
-            raw = self._chunks.read(run.start, span)
-            if len(raw) != span:
-                self.missing = True
-                return 0, 0, _NOTHING
-            if len(self._views) == _KEPT:
-                self._views.clear()
-            self._views[run.start] = memoryview(raw).cast("Q")
-        return run.start, run.start + span, self._views[run.start]
+    def _run_at(self, address: int, number: int) -> tuple[int, memoryview, frozenset[int]]:
+        """Where the run of that class begins which holds an address, its words, and where in it blocks begin.
+
+        Nowhere, where there is none.
+        """
+        chunk = address & -CHUNK
+        pages = self._chunks.by_address.get(chunk)
+        run = pages.runs.get(address - chunk >> 12) if pages is not None else None
+        if run is None or run[2] != number:
+            return 0, _NOTHING, _NOWHERE
+        start, size, words = chunk + run[0], run[1], self._words
+        if words is not None and words.start <= start and start + size <= words.end:
+            at = start - words.start >> 3
+            return start, words.view[at : at + (size >> 3)], _PLACES[number]
+        view = self._views.get(start) or self._read(start, size)
+        return start, view, _PLACES[number] if view else _NOWHERE
+
+    def _read(self, start: int, size: int) -> memoryview:
+        """The words of a run that does not lie with the others; empty where they are not all there."""
+        raw = self._chunks.read(start, size)
+        if len(raw) != size:
+            self.missing = True
+            return _NOTHING
+        if len(self._views) == _KEPT:
+            self._views.clear()
+        self._views[start] = view = memoryview(raw).cast("Q")
+        return view
 
     def _contradicts(self, address: int, link: int, number: int, coded: int) -> BadLink | None:
         """The link of a block against its copy, which is `coded`."""

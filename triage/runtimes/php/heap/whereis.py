@@ -15,8 +15,7 @@ def whereis(walked: Walked, address: int) -> HeapPlace | None:
             start=block.start, size=block.size, offset=address - block.start, what=block.what, free=block.free
         )
     start = address & ~(CHUNK - 1)
-    chunk = walked.chunks.by_address.get(start)
-    if chunk is None:
+    if start not in walked.chunks.by_address:
         return None
     page = (address - start) // PAGE
     if page == 0:
