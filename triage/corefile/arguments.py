@@ -20,7 +20,7 @@ from triage.text import from_bytes
 _SEARCH = 4 * 1024 * 1024
 _NEAR = 16 * 1024  # between the two lie the arguments and the environment, which are seldom longer
 _MOST = 4096
-_FEW = 256
+_TRIED = (64 * 8, 512 * 8)
 _LONGEST = 131_072
 
 
@@ -73,7 +73,7 @@ def _pointers(memory: CoreMemory, top: _Top) -> tuple[int, ...] | None:
     """The argv pointers below the vector; few programs have so many variables that the first try is too short."""
     end = top.start + top.vector
     size = end - top.bottom
-    for length in (min(_FEW * 8, size), size):
+    for length in (*(length for length in _TRIED if length < size), size):
         there = top.stack[max(0, top.vector - length) : top.vector]
         part = there if len(there) == length else memory.read(end - length, length) or b""
         found = _argv(struct.unpack(f"<{len(part) // 8}Q", part[len(part) % 8 :]))

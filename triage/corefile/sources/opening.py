@@ -25,6 +25,7 @@ from triage.model import Origin
 
 BEING_WRITTEN = "being-written"
 _HEAD = 64
+_TABLE = 1 << 14  # few cores have a longer table of segments
 _EPOCH = re.compile(r"(?<!\d)(1\d{9})(?!\d)")
 _DAY = 86400
 
@@ -99,7 +100,7 @@ def _unfinished() -> InputError:
 
 def _short(descriptor: int) -> bool:
     """Whether the file ends before its own headers say, or before there are any."""
-    head = os.pread(descriptor, 1 << 16, 0)
+    head = os.pread(descriptor, _TABLE, 0)
     try:
         header = elf.read_header(head)
     except InputError as error:
@@ -143,7 +144,9 @@ def _told(path: Path, descriptor: int, journal: Journal) -> Origin:
     if found is not None and found.time is not None:
         return found
     time, time_from = _time(name, os.fstat(descriptor).st_mtime)
-    return replace(found or Origin(kind="file"), time=time, time_from=time_from)
+    if found is None:
+        return Origin(kind="file", time=time, time_from=time_from)
+    return replace(found, time=time, time_from=time_from)
 
 
 def _time(name: str, changed: float) -> tuple[datetime | None, str | None]:

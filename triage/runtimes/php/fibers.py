@@ -34,19 +34,15 @@ def objects(reader: Reader, executor: int) -> Iterator[int]:
     if not reader.layout.has("executor_globals", "objects_store"):
         return
     store = executor + reader.layout.offset("executor_globals", "objects_store")
-    buckets = reader.pointer(store, "objects_store", "object_buckets")
-    top = reader.field(store, "objects_store", "top")
-    if buckets is None or top is None:
+    buckets, top = reader.fields(store, "objects_store", "object_buckets", "top")
+    if not buckets or buckets % 8 or top is None:
         return
     for start in range(1, min(top, _MOST_OBJECTS), 4096):  # object handles begin at 1
         count = min(4096, min(top, _MOST_OBJECTS) - start)
         raw = reader.memory.read(buckets + start * 8, count * 8)
         if raw is None:
             return
-        for at in range(0, len(raw), 8):
-            address = int.from_bytes(raw[at : at + 8], "little")
-            if address and not address & _FREE:
-                yield address
+        yield from [address for address in memoryview(raw).cast("Q").tolist() if address and not address & _FREE]
 
 
 def fibers(reader: Reader, executor: int) -> tuple[FoundFiber, ...]:
