@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 from triage.corefile import CoreFile
 from triage.corefile.memory import CoreMemory
@@ -65,13 +66,11 @@ def _texts(memory: CoreMemory, pointers: Sequence[int]) -> Iterator[bytes | None
     first, last = (pointers[0], pointers[-1]) if pointers else (0, 0)
     plain = getattr(memory, "plain", memory)  # where it is noted what was read, only the texts shall be
     raw = plain.read(first, last - first) if first < last < first + _LONGEST else None
-    if raw is not None and plain is memory:
-        places = [pointer - first for pointer in pointers]
-        parts = [raw[at:behind].partition(b"\0") for at, behind in pairwise(places)]
-        if sorted(places) == places and all(end for _, end, _ in parts):
-            yield from [text for text, _, _ in parts]
-            yield c_string(memory, last, _LONGEST)
-            return
+    texts = _as_before(raw, tuple([pointer - first for pointer in pointers])) if raw and plain is memory else None
+    if texts is not None:
+        yield from texts
+        yield c_string(memory, last, _LONGEST)
+        return
     for at, pointer in enumerate(pointers):
         start, end = pointer - first, pointers[at + 1] - first if at + 1 < len(pointers) else 0
         length = raw.find(b"\0", start, end) - start if raw is not None and 0 <= start < end else -1
@@ -81,6 +80,37 @@ def _texts(memory: CoreMemory, pointers: Sequence[int]) -> Iterator[bytes | None
         if plain is not memory:
             memory.read(pointer, length + 1)
         yield raw[start : start + length]
+
+
+class _Known(NamedTuple):
+    """Texts with what lies between them left out, as they were in the process before; `take` takes them out."""
+
+    take: struct.Struct
+    ended: tuple[bytes, ...]
+    texts: tuple[bytes, ...]
+
+
+_KNOWN: dict[tuple[int, ...], _Known] = {}
+_MOST_KNOWN = 64
+
+
+def _as_before(raw: bytes, places: tuple[int, ...]) -> tuple[bytes, ...] | None:
+    """The texts at these places but the last one, which begins where `raw` ends; `None` where they are in no order.
+
+    One process after the other has the same.
+    """
+    known = _KNOWN.get(places)
+    if known is not None and known.take.size == len(raw) and known.take.unpack(raw) == known.ended:
+        return known.texts
+    parts = [raw[at:behind].partition(b"\0") for at, behind in pairwise(places)]
+    if not all(end for _, end, _ in parts):
+        return None
+    if len(_KNOWN) >= _MOST_KNOWN:
+        _KNOWN.clear()
+    form = "".join(f"{len(text) + 1}s{len(rest)}x" for text, _, rest in parts)
+    texts = tuple(text for text, _, _ in parts)
+    _KNOWN[places] = _Known(struct.Struct(f"<{form}"), tuple(text + b"\0" for text in texts), texts)
+    return texts
 
 
 def _pointers(memory: CoreMemory, table: int) -> Iterator[int]:
