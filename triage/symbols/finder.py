@@ -64,7 +64,9 @@ class Finder:
 
     def kept(self, kind: type[T]) -> T:
         """What another room keeps of builds for the next core: one object of its own making, for as long as this."""
-        found = self._kept.setdefault(kind, kind())
+        found = self._kept.get(kind)
+        if found is None:
+            found = self._kept[kind] = kind()
         if not isinstance(found, kind):
             raise TypeError(f"not a {kind}")
         return found

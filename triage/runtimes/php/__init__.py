@@ -140,15 +140,19 @@ class PhpProcess:
         """The number of processes alike: the same files at the same addresses, the same extensions."""
         return self._finder.kept(Twins).kind(self._core.modules, self._php.extensions)
 
+    @cached_property
+    def _alike(self) -> int:
+        """The same wherever these files lie."""
+        twins = self._finder.kept(Twins)
+        return twins.kind(twins.files(self._core).same, self._php.alike)
+
     def _asked(self, question: str, *, gap: int = 0) -> Asked:
         """Among processes whose executor lies at the same place, which is one in PHP's own file but in ZTS builds."""
         executor, module = self._php.address("executor_globals"), self._php.module
         twin = self._kind, question, executor
         if executor is None or not module.start <= executor < module.end:
             return Asked(twin, gap=gap)
-        twins = self._finder.kept(Twins)
-        alike = twins.kind(twins.files(self._core).same, self._php.alike)
-        return Asked(twin, (alike, question, executor - module.base), gap)
+        return Asked(twin, (self._alike, question, executor - module.base), gap)
 
     def _over(self, core: CoreFile) -> PhpProcess:
         """This process, read through another view of its core."""
@@ -206,7 +210,7 @@ class PhpProcess:
             script=facts.script(reader, php),
             extensions={extension.name: extension.version for extension in php.extensions},
             options=self._recall(self._asked("options", gap=128), PhpProcess._options),
-            extension_files=modules.files(self._core, php, self._finder.kept(Twins)),
+            extension_files=modules.files(self._core, php, self._finder.kept(Twins), self._alike),
         )
 
     def stack(self) -> Walk:
@@ -344,7 +348,7 @@ class PhpProcess:
             last_error=facts.last_error(reader, php),
             exception=facts.exception(reader, php),
             jit=bool(jit),
-            mismatched=modules.mismatched(self._core, php, self._finder.kept(Twins)),
+            mismatched=modules.mismatched(php, self._finder.kept(Twins), self._alike),
         )
 
     @cached_property

@@ -10,10 +10,11 @@ from triage.runtimes.php.extensions import Extension
 from triage.runtimes.php.globals import Php
 
 
-def files(core: CoreFile, php: Php, twins: Twins) -> dict[str, str]:
-    """Extension → the path of its own file; those built into PHP are left out."""
-    # What lies in which file is the same wherever the files lie.
-    kind = twins.kind(twins.files(core).same, php.alike)
+def files(core: CoreFile, php: Php, twins: Twins, kind: int) -> dict[str, str]:
+    """Extension → the path of its own file; those built into PHP are left out.
+
+    `kind` is the number of processes with the same files and extensions, wherever these lie.
+    """
     return dict(twins.once(kind, "extensions' files", lambda: _files(core, php)))
 
 
@@ -26,13 +27,12 @@ def _files(core: CoreFile, php: Php) -> dict[str, str]:
     return found
 
 
-def mismatched(core: CoreFile, php: Php, twins: Twins) -> dict[str, str]:
+def mismatched(php: Php, twins: Twins, kind: int) -> dict[str, str]:
     """Extension → in what its module entry differs from PHP's own (API number, thread safety, debug build).
 
     PHP refuses such a module when it loads it, so this means a patched check, or a record that was
-    overwritten since.
+    overwritten since. `kind` as above.
     """
-    kind = twins.kind(twins.files(core).same, php.alike)
     return dict(twins.once(kind, "mismatched", lambda: _mismatched(php.alike)))
 
 
