@@ -36,9 +36,8 @@ class Arguments:
         values = self._reader.values(first, own) if own else []
         if count > own:
             values += self._reader.values(first + (beyond + own) * _ZVAL, count - own)
-        return tuple(
-            self._argument(self._name(function, at) if at < own else None, value) for at, value in enumerate(values)
-        )
+        name, argument = self._name, self._argument
+        return tuple([argument(name(function, at) if at < own else None, value) for at, value in enumerate(values)])
 
     def without_frame(self, frame: int, opline: int, function: Function, count: int) -> tuple[Argument, ...]:
         """The arguments of a function called without a frame (PHP 8.4 and newer): the instruction's operands."""
@@ -68,9 +67,10 @@ class Arguments:
         table = function.names_at
         if not table or (function.type == INTERNAL and at >= function.parameters):
             return None
-        if (table, at) not in self._names:
-            self._names[table, at] = self._read_name(table, at, internal=function.type == INTERNAL)
-        return self._names[table, at]
+        place = table, at
+        if place not in self._names:
+            self._names[place] = self._read_name(table, at, internal=function.type == INTERNAL)
+        return self._names[place]
 
     def _read_name(self, table: int, at: int, *, internal: bool) -> str | None:
         reader = self._reader

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
-from functools import lru_cache
-from operator import itemgetter
+from collections.abc import Iterator
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from triage.runtimes.php.layout import Layout
@@ -30,25 +29,23 @@ class Call(NamedTuple):
     previous: int | None
 
 
-class _Record(NamedTuple):
-    """Offsets of a record's fields (see `Call`), the record's words, and what chooses the fields from them.
+_CALL = partial(tuple.__new__, Call)  # its own _make, without a call in Python for each
+_FIELDS = ("opline", "func", "This", "This.u1", "prev_execute_data")
 
-    No words where fields lie across them.
-    """
+
+class _Record(NamedTuple):
+    """Offsets of a record's fields (see `Call`), and what reads them; nothing where they do not lie in that order."""
 
     offsets: tuple[int, ...]
     words: struct.Struct | None
-    chosen: Callable[[tuple[int, ...]], tuple[int, ...]]
 
 
 @lru_cache(maxsize=32)
 def _record(layout: Layout) -> _Record:
-    offsets = tuple(
-        layout.offset("execute_data", field) for field in ("opline", "func", "This", "This.u1", "prev_execute_data")
-    )
-    plain = not any(offset % 8 for offset in offsets) and offsets[3] == offsets[2] + 8
-    words = struct.Struct(f"<{max(offsets) // 8 + 1}Q") if plain else None
-    return _Record(offsets, words, itemgetter(*(offset // 8 for offset in offsets)))
+    offsets = tuple(layout.offset("execute_data", field) for field in _FIELDS)
+    gaps = [offset - end for offset, end in zip(offsets, (0, *(offset + 8 for offset in offsets)), strict=False)]
+    plain = not any(gap < 0 or gap % 8 for gap in gaps) and gaps[3] == 0
+    return _Record(offsets, struct.Struct("<" + "".join(f"{gap}xQ" for gap in gaps)) if plain else None)
 
 
 class Calls:
@@ -56,12 +53,10 @@ class Calls:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._offsets, self._whole, self._chosen = _record(reader.layout)
-
-    @property
-    def size(self) -> int:
+        self._offsets, self._words = _record(reader.layout)
+        self._read = reader.memory.read
+        self.size = self._words.size if self._words is not None else 0
         """Bytes from a record's start to the end of its last field; 0 where fields do not lie word by word."""
-        return self._whole.size if self._whole is not None else 0
 
     def words_of(self, call: Call) -> Iterator[tuple[int, int | None]]:
         """`(offset, word)` for all of a record but `previous`."""
@@ -75,12 +70,11 @@ class Calls:
 
     def at(self, address: int) -> Call:
         """The record at `address`."""
-        raw = self._reader.memory.read(address, self._whole.size) if self._whole is not None else None
-        if self._whole is None or raw is None:
+        raw = self._read(address, self.size) if self._words is not None else None
+        if self._words is None or raw is None:
             return self._part_by_part(address)
-        words = self._whole.unpack(raw)
-        opline, func, this, more, previous = self._chosen(words)
-        return Call._make((address, opline, func, this, more & 0xFF, more & _WORD, more >> 32, previous))
+        opline, func, this, more, previous = self._words.unpack(raw)
+        return _CALL((address, opline, func, this, more & 0xFF, more & _WORD, more >> 32, previous))
 
     def _part_by_part(self, address: int) -> Call:
         """The same where memory ends within the record."""

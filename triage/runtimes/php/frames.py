@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 from triage.model import Role, ScriptFrame
 from triage.runtimes.php.arguments import Arguments
@@ -28,6 +28,7 @@ _INCLUDE_KINDS = {1: "eval", 2: "include", 4: "include_once", 8: "require", 16: 
 _STAND_INS = ("__call", "__callStatic")
 _MOST_OPCODES = 65_536
 _MOST_FRAMELESS = 4096
+_FRAME = partial(tuple.__new__, ScriptFrame)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class StackReader:
         self.warnings: list[str] = []
         marked = {*self._registers, *self._fibers}
         self._chains = Chains(reader, self._functions, stack, self._is_repeatable, marked, self.warnings)
-        self._alike: dict[tuple[object, ...], dict[str, Any]] = {}
+        self._alike: dict[tuple[object, ...], ScriptFrame] = {}
         self._bared: dict[tuple[int | None, ...], ScriptFrame] = {}
         self._doubts: dict[tuple[int | None, ...], str | None] = {}
         self._handling: dict[int, bool] = {}
@@ -197,33 +198,28 @@ class StackReader:
             alike = self._alike[key] = self._shared(call, function, this, opline, told, ends=ends)
         bare = self._bare or not function.name or function.broken
         arguments = () if bare else self._arguments.of(call.address, function, call.passed)
-        return ScriptFrame(kind=KIND, address=call.address, arguments=arguments, **alike)
+        return _FRAME((*alike[:2], call.address, *alike[3:-1], arguments))
 
     def _shared(
         self, call: Call, function: Function, this: str | None, opline: int | None, told: str | None, *, ends: bool
-    ) -> dict[str, Any]:
+    ) -> ScriptFrame:
+        """What the frames of such calls have in common: all but address and arguments."""
         if function.broken:
             note = f"unreadable: function record {call.func or 0:#x} is not mapped or not a function"
-            return {
-                "role": Role.USER,
-                "function": None,
-                "ends_activation": bool(call.flags & self._top),
-                "note": note,
-            }
+            ends = bool(call.flags & self._top)
+            return ScriptFrame(KIND, Role.USER, 0, None, ends_activation=ends, note=note)
         if function.type == INTERNAL:
             return self._internal(function, this)
         return self._user(call, function, this, opline, told, ends=ends)
 
-    def _internal(self, function: Function, this: str | None) -> dict[str, Any]:
-        return {
-            "role": Role.INTERNAL,
-            "function": function.name,
-            # FFI's functions belong to no class, but PHP shows them as methods of FFI.
-            "class_name": function.class_name or this,
-            "handler": function.handler,
-            "note": f"internal, {function.doubt}" if function.doubt else "internal",
-            "call": call_of(function, this),
-        }
+    def _internal(self, function: Function, this: str | None) -> ScriptFrame:
+        # FFI's functions belong to no class, but PHP shows them as methods of FFI.
+        owner = function.class_name or this
+        note = f"internal, {function.doubt}" if function.doubt else "internal"
+        call = call_of(function, this)
+        return ScriptFrame(
+            KIND, Role.INTERNAL, 0, function.name, owner, handler=function.handler, note=note, call=call
+        )
 
     def _without_frame(self, caller: ScriptFrame, table: Frameless) -> Iterator[ScriptFrame]:
         """The built-in function that `caller` runs right now without a frame, if it does."""
@@ -253,23 +249,18 @@ class StackReader:
 
     def _user(
         self, call: Call, function: Function, this: str | None, opline: int | None, told: str | None, *, ends: bool
-    ) -> dict[str, Any]:
+    ) -> ScriptFrame:
         jitted = bool(self._jit) and self._has_jit_code(function)
         notes = self._notes(call, function, told, jitted=jitted, opline=opline)
         line, number = self._reader.fields(opline, "op", "lineno", "opcode") if opline else (None, None)
-        return {
-            "role": Role.EVAL if function.type == EVAL else Role.USER if function.name else Role.MAIN,
-            "function": function.name,
-            "class_name": (function.class_name or this) if function.name else None,
-            "file": function.file,
-            "line": line,
-            # With `yield from` one native loop runs the innermost generator for all that wait for it.
-            "ends_activation": ends,
-            "jit": jitted,
-            "note": ", ".join(notes) or None,
-            "call": call_of(function, this) if function.name else None,
-            "opcode": self._reader.layout.opcode_name(number) if number is not None else None,
-        }
+        name, opcode = function.name, self._reader.layout.opcode_name(number) if number is not None else None
+        role = Role.EVAL if function.type == EVAL else Role.USER if name else Role.MAIN
+        owner, called = (function.class_name or this, call_of(function, this)) if name else (None, None)
+        # With `yield from` one native loop runs the innermost generator for all that wait for it: `ends`.
+        note = ", ".join(notes) or None
+        return ScriptFrame(
+            KIND, role, 0, name, owner, function.file, line, ends, None, jitted, note, called, opcode
+        )  # fmt: skip
 
     def _notes(
         self, call: Call, function: Function, told: str | None, *, jitted: bool, opline: int | None

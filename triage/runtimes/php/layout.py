@@ -69,9 +69,11 @@ class Layout:
     def together(self, struct: str, names: tuple[str, ...]) -> Together | None:
         """How to read two fields or more at once, of 1, 2, 4 or 8 bytes; `None` when this version lacks one."""
         key = struct, names
-        if key not in self._together:
-            self._together[key] = self._joined(struct, names)
-        return self._together[key]
+        try:
+            return self._together[key]
+        except KeyError:
+            found = self._together[key] = self._joined(struct, names)
+            return found
 
     def _joined(self, name: str, names: tuple[str, ...]) -> Together | None:
         if not all(self.has(name, field) for field in names):

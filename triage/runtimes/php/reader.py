@@ -28,13 +28,18 @@ _STRING = struct.Struct("<8x2Q")
 _ZVAL, _BUCKET = struct.Struct("<QB7x"), struct.Struct("<QB15xQ")
 
 
-@lru_cache(maxsize=8192)
 def _hash(raw: bytes) -> int:
     """PHP's hash of a string (Bernstein's, times 33), with the top bit set so that it is never 0."""
     value = 5381
     for byte in raw:
         value = (value * 33 + byte) & 0xFFFF_FFFF_FFFF_FFFF
     return value | 0x8000_0000_0000_0000
+
+
+@lru_cache(maxsize=8192)
+def _named(kept: int, raw: bytes) -> str | None:
+    """A name, where it has the hash that PHP keeps with it, if any."""
+    return from_bytes(raw[:_LONGEST]) if not kept or _hash(raw) == kept else None
 
 
 class Value(NamedTuple):
@@ -146,10 +151,7 @@ class Reader:
 
     def _read_name(self, address: int) -> str | None:
         found = self._short(address) or self._whole(address)
-        if found is None:
-            return None
-        kept, raw = found
-        return from_bytes(raw[:_LONGEST]) if not kept or _hash(raw) == kept else None
+        return _named(*found) if found is not None else None
 
     def _short(self, address: int) -> tuple[int, bytes] | None:
         """`(hash, text)` of a string of a few bytes, as nearly all names are, with one read; `None` for others."""

@@ -52,7 +52,7 @@ class Values:
             return self.class_of(value.payload) or f"object ({UNREADABLE})"
         if value.type == self._reference:
             return "&" + self.type(self._referred(value, depth=0))
-        return self._plain.get(value.type, f"no PHP type ({value.type})")
+        return self._plain.get(value.type) or f"no PHP type ({value.type})"
 
     def _counted(self, name: str, address: int, record: str, field: str) -> str:
         count = self._reader.sound_field(address, record, field)

@@ -7,15 +7,14 @@ after the other. Above the page's top lie the remains of calls that have already
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from triage.runtimes.php.reader import Reader
 
 _MOST_PAGES = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """One page; `start` is its header's address, calls lie up to `top`."""
 
     start: int

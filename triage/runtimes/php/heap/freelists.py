@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Container
 from dataclasses import dataclass
@@ -73,6 +74,16 @@ def _row(number: int, start: int, view: memoryview, at: int) -> int:
     return next((place for place, (link, other) in places if link != other), len(links) + 1)
 
 
+def _vouched(view: memoryview, at: int, size: int, count: int, key: int) -> bool:
+    """Whether the copies that PHP (8.4 and newer) keeps of so many links in a row say the same as they do."""
+    first, step = at >> 3, size >> 3
+    links = array("Q", view[first : first + count * step : step].tobytes())
+    links.byteswap()
+    copies = view[first + step - 1 : first + count * step : step].tobytes()
+    keys = int.from_bytes(key.to_bytes(8, "little") * count, "little")
+    return int.from_bytes(links.tobytes(), "little") ^ keys == int.from_bytes(copies, "little")
+
+
 class FreeBlocks(Container[int]):
     """The addresses of free blocks: single ones, and rows of blocks side by side, as in pages never used so far."""
 
@@ -123,7 +134,7 @@ class FreeLists:
         There are thousands, so nothing is called for each. A list that ends has no block twice, and not more than
         `most`, which are all of its size class.
         """
-        size, before, add, singles = BINS[number].size, self._key is None, single.add, len(single)
+        size, key, add, singles = BINS[number].size, self._key, single.add, len(single)
         address, in_rows = head, 0
         start, view, places = self._run_at(head, number)
         for _ in repeat(None, most if head else 0):
@@ -134,17 +145,20 @@ class FreeLists:
                 if at not in places:
                     return None
             link = view[at >> 3]
-            if before and link - address == size and at + size in places and view[at + size >> 3] - link == size:
+            row = 0
+            if link - address == size and at + size in places and view[at + size >> 3] - link == size:
                 # Much of a run was never used: free block after block, which is seen at one glance.
                 row = _row(number, start, view, at)
+            if row and (key is None or _vouched(view, at, size, row - 1, key)):
                 rows.append(range(address, address + row * size, size))
                 in_rows += row
                 if in_rows > most:
                     return None
-                link = view[at + (row - 1) * size >> 3]
+                at += (row - 1) * size
+                address, link = at + start, view[at >> 3]
             else:
                 add(address)
-            if not before and self._contradicts(address, link, number, view[at + size - 8 >> 3]):
+            if key is not None and self._contradicts(address, link, number, view[at + size - 8 >> 3]):
                 return None
             if not link:
                 return in_rows + len(single) - singles

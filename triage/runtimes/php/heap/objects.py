@@ -19,8 +19,9 @@ def check_objects(
 ) -> tuple[HeapFault, ...]:
     """Objects that are in use and broken, at most five. `in_module` tells addresses in loaded files."""
     found: list[HeapFault] = []
+    code: dict[int, bool] = {}
     for address in objects(reader, executor):
-        fault = _examine(reader, address, walked, in_module)
+        fault = _examine(reader, address, walked, in_module, code)
         if fault is not None:
             found.append(fault)
             if len(found) == _MOST_FAULTS:
@@ -28,7 +29,9 @@ def check_objects(
     return tuple(found)
 
 
-def _examine(reader: Reader, address: int, walked: Walked, in_module: Callable[[int], bool]) -> HeapFault | None:
+def _examine(
+    reader: Reader, address: int, walked: Walked, in_module: Callable[[int], bool], code: dict[int, bool]
+) -> HeapFault | None:
     slot = walked.chunks.slot(address)
     size = BINS[slot[1]].size if slot else None
     if slot is not None and slot[0] in walked.lists.free:
@@ -40,7 +43,7 @@ def _examine(reader: Reader, address: int, walked: Walked, in_module: Callable[[
             bin=size,
             evidence=("the list of objects has it in use, but its block is in the list of free blocks",),
         )
-    reasons = tuple(_wrong(reader, address, in_module))
+    reasons = tuple(_wrong(reader, address, in_module, code))
     if not reasons:
         return None
     return HeapFault(
@@ -48,8 +51,8 @@ def _examine(reader: Reader, address: int, walked: Walked, in_module: Callable[[
     )
 
 
-def _wrong(reader: Reader, address: int, in_module: Callable[[int], bool]) -> Iterator[str]:
-    """What no live object can have."""
+def _wrong(reader: Reader, address: int, in_module: Callable[[int], bool], code: dict[int, bool]) -> Iterator[str]:
+    """What no live object can have. `code` keeps of handlers whether they lead to code."""
     head, entry, handlers = reader.fields(address, "object", "gc", "ce", "handlers")
     if head is None or handlers is None:
         yield "the list of objects leads to memory that is not there"
@@ -61,6 +64,8 @@ def _wrong(reader: Reader, address: int, in_module: Callable[[int], bool]) -> It
         yield f"its refcount is {count:#x}"
     if not entry or address % 8 or reader.class_name(entry) is None:
         yield "its class pointer leads to no class"
-    release = reader.field(handlers, "object_handlers", "free_obj")
-    if release is None or not in_module(release):
+    if handlers not in code:
+        release = reader.field(handlers, "object_handlers", "free_obj")
+        code[handlers] = release is not None and in_module(release)
+    if not code[handlers]:
         yield f"its handlers ({handlers:#x}) lead to no code"
