@@ -70,6 +70,20 @@ def _refusal(path: Path, error: OSError) -> InputError:
     return InputError("unreadable", os.strerror(error.errno or 0))
 
 
+class Mapped(mmap.mmap):
+    """A file's map, and a way past it.
+
+    The first touch of a stretch of a map costs the kernel as much as eight short reads: it maps 16 pages then,
+    and takes each of them away again in the end.
+    """
+
+    descriptor = -1
+
+    def fetch(self, at: int, size: int) -> bytes:
+        """So many bytes of the file, fewer where it ends: for what is looked at once."""
+        return os.pread(self.descriptor, size, at)
+
+
 def open_mapped(path: Path) -> Buffer:
     """Map a regular file read-only; an empty one gives empty bytes. Unmapped when collected.
 
@@ -78,13 +92,18 @@ def open_mapped(path: Path) -> Buffer:
     """
     descriptor = open_regular(path)
     try:
-        if os.fstat(descriptor).st_size == 0:
-            return b""
-        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:
-        raise InputError("unreadable", f"cannot be mapped: {error}") from error
+        return _map(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _map(descriptor: int) -> Mapped | bytes:
+    try:
+        if os.fstat(descriptor).st_size == 0:
+            return b""
+        return Mapped(descriptor, 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise InputError("unreadable", f"cannot be mapped: {error}") from error
 
 
 @contextmanager
@@ -93,11 +112,18 @@ def mapped(path: Path) -> Iterator[Buffer]:
 
     The kernel is told so: else it reads 32 pages for each one that is asked for.
     """
-    view = open_mapped(path)
-    if isinstance(view, mmap.mmap):
-        view.madvise(mmap.MADV_RANDOM)
+    descriptor = open_regular(path)
     try:
-        yield view
+        view = _map(descriptor)
+        if not isinstance(view, Mapped):
+            yield view
+            return
+        with view:
+            view.madvise(mmap.MADV_RANDOM)
+            view.descriptor = descriptor
+            try:
+                yield view
+            finally:
+                view.descriptor = -1  # another file may get its number
     finally:
-        if isinstance(view, mmap.mmap):
-            view.close()
+        os.close(descriptor)

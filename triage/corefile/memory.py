@@ -9,6 +9,7 @@ from mmap import ALLOCATIONGRANULARITY, MADV_WILLNEED, mmap
 from typing import TypeVar
 
 from triage.corefile.elf import PF_W, Buffer, Columns
+from triage.corefile.mapped import Mapped
 from triage.corefile.mappings import FileMapping
 from triage.corefile.protocol import Region
 from triage.corefile.space import space_of
@@ -49,6 +50,7 @@ class CoreMemory:
         backing: Backing | None = None,
     ) -> None:
         self._data = data
+        self._fetch = data.fetch if isinstance(data, Mapped) else lambda at, size: data[at : at + size]
         self._space = space = space_of(segments, files, len(data))
         self._loads, self._starts, self._spans = space.loads, space.starts, space.spans
         self._backing = backing
@@ -95,9 +97,20 @@ class CoreMemory:
             have += len(piece)
         return b"".join(pieces)
 
+    def fetch(self, address: int, size: int) -> bytes | None:
+        """`read` for what is looked at once, past the map."""
+        segment = bisect_right(self._starts, address) - 1
+        if segment >= 0 and 0 < size <= _LARGE:
+            span = self._spans.get(segment) or self._space.span(segment)
+            at = address - span[2]
+            if at + size <= span[1]:
+                found = self._fetch(at, size)
+                return found if len(found) == size else None  # the file was cut off meanwhile
+        return self.read(address, size)
+
     def heads(self, addresses: Iterable[int], size: int) -> list[bytes | None]:
         """The first bytes of segments at these addresses, lowest first; `None` where a core has not so many there."""
-        data, loads, starts = self._data, self._loads, self._starts
+        fetch, loads, starts = self._fetch, self._loads, self._starts
         offsets, sizes = loads.offsets, loads.file_sizes
         found: list[bytes | None] = []
         at = 0
@@ -108,14 +121,16 @@ class CoreMemory:
                 found.append(None)
                 continue
             place = offsets[at]
-            found.append(data[place : place + size] if sizes[at] >= size else None)
+            head = fetch(place, size) if sizes[at] >= size else b""
+            found.append(head if len(head) == size else None)
         return found
 
     def agrees(self, pieces: tuple[tuple[int, bytes], ...]) -> bool:
         """Whether exactly these bytes are at these addresses: `read` for each, in one go."""
-        gather = self._space.gather(pieces)
-        if gather.take is not None and gather.take(self._data) != gather.contents:
-            return False
+        gather, fetch = self._space.gather(pieces), self._fetch
+        for place, size, parts, contents in gather.clusters:
+            if parts(fetch(place, size)) != contents:
+                return False
         return all(self.read(address, len(raw)) == raw for address, raw in gather.apart)
 
     def ask(self, question: Callable[..., T], *asked: Hashable) -> T:

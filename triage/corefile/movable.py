@@ -200,7 +200,7 @@ class Movable(NamedTuple):
         """The bytes that were looked at; `by` learns how far areas were moved, where addresses lead into them."""
         found = list[bytes]()
         for area, start, size, looked, tells in self.reads:
-            raw = memory.read(start + (by[area] or 0), size)
+            raw = memory.fetch(start + (by[area] or 0), size)
             if raw is None:
                 return None
             for place, target, address in tells:

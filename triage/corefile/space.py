@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
 from operator import itemgetter
 from typing import NamedTuple
 
-from triage.corefile.elf import PF_R, PT_LOAD, Buffer, Columns, Row, turned
+from triage.corefile.elf import PF_R, PT_LOAD, Columns, Row, turned
 from triage.corefile.mappings import FileMapping, Mappings, mappings_of
 from triage.corefile.protocol import Region
 
 _ADDRESS = itemgetter(3)
 _MOST = 16
 _MOST_GATHERS = 64
+_GAP, _LONGEST = 4096, 1 << 16  # up to so many bytes between them two pieces are sooner read at once
 
 Span = tuple[int, int, int]
 """What the file has of a segment: `(first place, end, distance of an address from its place)`."""
 
 
-class Gather(NamedTuple):
-    """Pieces of memory `(address, bytes)` for `Space.gather`: `take` gives `contents` where a core has the same.
+class Cluster(NamedTuple):
+    """Neighbouring pieces, read at once: `size` bytes at `place` in the file, of which `parts` takes `contents`."""
 
-    `apart` are pieces that do not lie in one segment.
-    """
+    place: int
+    size: int
+    parts: Callable[[bytes], object]
+    contents: object
+
+
+class Gather(NamedTuple):
+    """Pieces of memory `(address, bytes)` for `Space.gather`; `apart` are those that do not lie in one segment."""
 
     pieces: tuple[tuple[int, bytes], ...]
-    take: Callable[[Buffer], object] | None
-    contents: object
+    clusters: tuple[Cluster, ...]
     apart: tuple[tuple[int, bytes], ...]
 
 
@@ -85,20 +91,38 @@ class Space:
         return found
 
     def _gather(self, pieces: tuple[tuple[int, bytes], ...]) -> Gather:
-        places: list[slice] = []
-        contents: list[bytes] = []
+        placed: list[tuple[int, bytes]] = []
         apart: list[tuple[int, bytes]] = []
         for address, raw in pieces:
             segment = bisect_right(self.starts, address) - 1
             _, high, shift = (self.spans.get(segment) or self.span(segment)) if segment >= 0 else (0, 0, 0)
             place = address - shift
             if place + len(raw) <= high:
-                places.append(slice(place, place + len(raw)))
-                contents.append(raw)
+                placed.append((place, raw))
             else:
                 apart.append((address, raw))
-        same = contents[0] if len(contents) == 1 else tuple(contents)
-        return Gather(pieces, itemgetter(*places) if places else None, same, tuple(apart))
+        return Gather(pieces, tuple(map(_cluster, _neighbours(sorted(placed)))), tuple(apart))
+
+
+def _neighbours(placed: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    """Pieces by their place in the file, as many together as are sooner read at once."""
+    several: list[tuple[int, bytes]] = []
+    end = 0
+    for place, raw in placed:
+        if several and (place > end + _GAP or place + len(raw) > several[0][0] + _LONGEST):
+            yield several
+            several = []
+        several.append((place, raw))
+        end = max(end, place + len(raw))
+    if several:
+        yield several
+
+
+def _cluster(several: Sequence[tuple[int, bytes]]) -> Cluster:
+    start, end = several[0][0], max(place + len(raw) for place, raw in several)
+    parts = itemgetter(*(slice(place - start, place - start + len(raw)) for place, raw in several))
+    contents = several[0][1] if len(several) == 1 else tuple(raw for _, raw in several)
+    return Cluster(start, end - start, parts, contents)
 
 
 _RECENT: list[tuple[Columns, Mappings, int, Space]] = []
