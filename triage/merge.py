@@ -20,6 +20,7 @@ from operator import itemgetter
 from triage.model import Frame, NativeFrame, NativeThread, Role, ScriptFrame
 
 _GAP = "gap"
+_INTERNAL = Role.INTERNAL
 _new = tuple.__new__  # a third of the time that calling a NamedTuple takes
 _ADDRESS = itemgetter(ScriptFrame._fields.index("address"))
 
@@ -55,7 +56,7 @@ def merge(native: NativeThread, script: Sequence[ScriptFrame], names: Names, *, 
     """
     weaver = _Weaver(native, tuple(script), names)
     frames = weaver.weave()
-    depth = sum(frame.kind != _GAP for frame in frames) + weaver.hidden
+    depth = len(frames) - weaver.gaps + weaver.hidden
     kept = _bound(frames, most)
     truncated = weaver.hidden > 0 or len(kept) < len(frames)
     return Merged(tuple(kept), depth, truncated, tuple(weaver.warnings))
@@ -75,6 +76,7 @@ class _Weaver:
         self._cut = False
         self._out: list[Frame] = []
         self.hidden = 0
+        self.gaps = 0
         self.warnings: list[str] = []
 
     def weave(self) -> list[Frame]:
@@ -131,14 +133,14 @@ class _Weaver:
         self._out.append(_new(Frame, (
             "native", name, None, module, offset, file, line, pc, inlined, note, None, None, (), trust, None, (),
         )))  # fmt: skip
-        if not is_loop and self._next < len(self._script):
+        if not is_loop and start is not None and self._next < len(self._script):
             self._internal_of(start)
 
-    def _internal_of(self, start: int | None) -> None:
+    def _internal_of(self, start: int) -> None:
         """Claim the script frame of the internal function whose code begins at `start`."""
-        at = self._next
-        while at < len(self._script) and self._script[at].role is Role.INTERNAL:
-            if start is not None and self._script[at].handler == start:
+        script, at = self._script, self._next
+        while at < len(script) and script[at].role is _INTERNAL:
+            if script[at].handler == start:
                 self._emit_script(at + 1)
                 return
             at += 1
@@ -192,6 +194,7 @@ class _Weaver:
         if lost:
             what += f" and {lost} script frames"
         self._out.append(Frame(kind=_GAP, note=f"{what} in between are not shown"))
+        self.gaps += 1
         if resume is not None:
             self._next = resume
 

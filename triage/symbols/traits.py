@@ -12,6 +12,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import cached_property, lru_cache
+from operator import itemgetter
 
 import capstone
 
@@ -21,6 +22,7 @@ from triage.symbols.imports import imports_of
 
 CALLS, SAYS, BEGINS, USES, CONSTANT, TABLE = "calls", "says", "begins", "uses", "has", "is"
 _X86_64 = 62
+_PLACE = itemgetter(*map(Frame._fields.index, ("kind", "module", "offset", "inlined", "note")))
 _new = tuple.__new__  # a third of the time that calling a NamedTuple takes
 _LONGEST = 1 << 15
 _MOST = 24
@@ -157,7 +159,7 @@ def tell(thread: Thread, file_of: Callable[[str], ElfFile | None]) -> Thread:
     files: dict[str, ElfFile | None] = {}
     back = 0
     for frame in thread.frames[:_FRAMES]:
-        kind, _, _, module, offset, _, _, _, inlined, note, *_ = frame
+        kind, module, offset, inlined, note = _PLACE(frame)
         if kind == "native" and not inlined and module is not None and offset is not None:
             if module not in files:
                 files[module] = file_of(module)
