@@ -20,6 +20,7 @@ Backing = Callable[[FileMapping], Buffer | None]
 T = TypeVar("T")
 MAX_READ = 64 * 1024 * 1024
 _LARGE = 64 * 1024
+_RAW = mmap | bytes
 
 
 class Words:
@@ -156,7 +157,7 @@ class CoreMemory:
         at = self._space.at(address)
         low, high, shift = self._space.span(at) if at is not None else (0, 0, 0)
         size = min(high - low, MAX_READ) // 8 * 8
-        if not size or (low + shift) % 8 or not isinstance(self._data, mmap | bytes):
+        if not size or (low + shift) % 8 or not isinstance(self._data, _RAW):
             yield None
             return
         with (
