@@ -145,7 +145,9 @@ class _Contents:
         parts.append(b"")  # one item alone would come without its tuple
         self._plain = [*dict.fromkeys(part for part in parts if isinstance(part, bytes))]
         links = dict.fromkeys(part[1:] for part in parts if isinstance(part, _Link))
-        by_area = {area: [address for other, address in links if other == area] for area, _ in links}
+        by_area: dict[int, list[int]] = {}
+        for area, address in links:
+            by_area.setdefault(area, []).append(address)
         self._addresses = [(area, tuple(addresses)) for area, addresses in by_area.items()]
         keys: list[object] = [*self._plain, *((area, one) for area, found in self._addresses for one in found)]
         numbers = {key: number for number, key in enumerate(keys)}
