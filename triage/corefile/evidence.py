@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from triage.corefile.memory import CoreMemory
+from triage.corefile.pieces import Cluster, Piece, clusters
 from triage.corefile.protocol import Region
 
 T = TypeVar("T")
@@ -22,28 +24,33 @@ _IN_VAIN = 8
 _MOST_KINDS = 512
 
 
-class Evidence(NamedTuple):
+@dataclass(frozen=True)
+class Evidence:
     """What was read: `pieces` are `(address, bytes)`, `lacking` reads without an answer.
 
     `told` are answers to questions: `(function of the memory and what was asked, what was asked, answer)`.
     """
 
-    pieces: tuple[tuple[int, bytes], ...]
+    pieces: tuple[Piece, ...]
     lacking: tuple[tuple[int, int], ...]
     told: tuple[tuple[Callable[..., object], tuple[Hashable, ...], object], ...]
 
     def holds(self, memory: CoreMemory) -> bool:
         """Whether another process's memory gives the very same answers."""
-        if not memory.agrees(self.pieces):
+        if not memory.agrees(self._clusters):
             return False
         return all(memory.read(*one) is None for one in self.lacking) and all(
             question(memory, *asked) == answer for question, asked, answer in self.told
         )
 
+    @cached_property
+    def _clusters(self) -> tuple[Cluster, ...]:
+        return clusters(self.pieces)
+
     @property
     def size(self) -> int:
         """Bytes it takes to keep, about."""
-        return sum(len(raw) + 100 for _, raw in self.pieces) + 100 * (len(self.lacking) + len(self.told))
+        return sum(len(raw) + 300 for _, raw in self.pieces) + 100 * (len(self.lacking) + len(self.told))
 
 
 class Noting(CoreMemory):

@@ -11,6 +11,7 @@ from typing import TypeVar
 from triage.corefile.elf import PF_W, Buffer, Columns
 from triage.corefile.mapped import Mapped
 from triage.corefile.mappings import FileMapping
+from triage.corefile.pieces import Cluster
 from triage.corefile.protocol import Region
 from triage.corefile.space import space_of
 
@@ -126,13 +127,23 @@ class CoreMemory:
             found.append(head if len(head) == size else None)
         return found
 
-    def agrees(self, pieces: tuple[tuple[int, bytes], ...]) -> bool:
-        """Whether exactly these bytes are at these addresses: `read` for each, in one go."""
-        gather, fetch = self._space.gather(pieces), self._fetch
-        for place, size, parts, contents in gather.clusters:
-            if parts(fetch(place, size)) != contents:
+    def agrees(self, pieces: Iterable[Cluster]) -> bool:
+        """Whether exactly these bytes are at these addresses."""
+        starts, spans, fetch = self._starts, self._spans, self._fetch
+        low = high = shift = 0
+        for address, size, parts, contents, single in pieces:
+            at = address - shift
+            if not low <= at or at + size > high:
+                segment = bisect_right(starts, address) - 1
+                low, high, shift = (spans.get(segment) or self._space.span(segment)) if segment >= 0 else (0, 0, 0)
+                at = address - shift
+                if at + size > high:  # not all of it is in one segment
+                    if any(self.read(place, len(raw)) != raw for place, raw in single):
+                        return False
+                    continue
+            if parts(fetch(at, size)) != contents:
                 return False
-        return all(self.read(address, len(raw)) == raw for address, raw in gather.apart)
+        return True
 
     def ask(self, question: Callable[..., T], *asked: Hashable) -> T:
         """`question(memory, *asked)`: where only its answer matters, and not what it is made of (evidence.py)."""

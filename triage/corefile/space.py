@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import compress
 from operator import itemgetter
-from typing import NamedTuple
 
 from triage.corefile.elf import PF_R, PT_LOAD, Columns, Row, turned
 from triage.corefile.mappings import FileMapping, Mappings, mappings_of
@@ -14,28 +13,9 @@ from triage.corefile.protocol import Region
 
 _ADDRESS = itemgetter(3)
 _MOST = 16
-_MOST_GATHERS = 64
-_GAP, _LONGEST = 4096, 1 << 16  # up to so many bytes between them two pieces are sooner read at once
 
 Span = tuple[int, int, int]
 """What the file has of a segment: `(first place, end, distance of an address from its place)`."""
-
-
-class Cluster(NamedTuple):
-    """Neighbouring pieces, read at once: `size` bytes at `place` in the file, of which `parts` takes `contents`."""
-
-    place: int
-    size: int
-    parts: Callable[[bytes], object]
-    contents: object
-
-
-class Gather(NamedTuple):
-    """Pieces of memory `(address, bytes)` for `Space.gather`; `apart` are those that do not lie in one segment."""
-
-    pieces: tuple[tuple[int, bytes], ...]
-    clusters: tuple[Cluster, ...]
-    apart: tuple[tuple[int, bytes], ...]
 
 
 class Space:
@@ -55,7 +35,6 @@ class Space:
         self.spans: dict[int, Span] = {}
         """By segment, as far as somebody asked."""
         self._regions: dict[int, Region] = {}
-        self._gathers: dict[int, Gather] = {}
 
     def span(self, segment: int) -> Span:
         """What the file has of a segment."""
@@ -80,49 +59,6 @@ class Space:
             path = mapping.path if mapping else None
             self._regions[segment] = found = Region(start, end, self.loads.flags[segment], path)
         return found
-
-    def gather(self, pieces: tuple[tuple[int, bytes], ...]) -> Gather:
-        """How to take these very pieces out of a core in one go. They are asked for with each process alike."""
-        found = self._gathers.get(id(pieces))
-        if found is None:
-            if len(self._gathers) >= _MOST_GATHERS:
-                self._gathers.clear()
-            self._gathers[id(pieces)] = found = self._gather(pieces)  # has the pieces: nothing else gets their id
-        return found
-
-    def _gather(self, pieces: tuple[tuple[int, bytes], ...]) -> Gather:
-        placed: list[tuple[int, bytes]] = []
-        apart: list[tuple[int, bytes]] = []
-        for address, raw in pieces:
-            segment = bisect_right(self.starts, address) - 1
-            _, high, shift = (self.spans.get(segment) or self.span(segment)) if segment >= 0 else (0, 0, 0)
-            place = address - shift
-            if place + len(raw) <= high:
-                placed.append((place, raw))
-            else:
-                apart.append((address, raw))
-        return Gather(pieces, tuple(map(_cluster, _neighbours(sorted(placed)))), tuple(apart))
-
-
-def _neighbours(placed: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
-    """Pieces by their place in the file, as many together as are sooner read at once."""
-    several: list[tuple[int, bytes]] = []
-    end = 0
-    for place, raw in placed:
-        if several and (place > end + _GAP or place + len(raw) > several[0][0] + _LONGEST):
-            yield several
-            several = []
-        several.append((place, raw))
-        end = max(end, place + len(raw))
-    if several:
-        yield several
-
-
-def _cluster(several: Sequence[tuple[int, bytes]]) -> Cluster:
-    start, end = several[0][0], max(place + len(raw) for place, raw in several)
-    parts = itemgetter(*(slice(place - start, place - start + len(raw)) for place, raw in several))
-    contents = several[0][1] if len(several) == 1 else tuple(raw for _, raw in several)
-    return Cluster(start, end - start, parts, contents)
 
 
 _RECENT: list[tuple[Columns, Mappings, int, Space]] = []
