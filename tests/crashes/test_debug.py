@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import pty
 import re
@@ -216,16 +217,12 @@ def test_what_is_no_core(tmp_path: Path) -> None:
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("wrap", [("xz", "-0", "-k"), ("zstd", "-q"), ("gzip", "-k")], ids=lambda wrap: wrap[0])
 def test_a_compressed_core_is_unpacked_for_the_session(
-    core: Path, tmp_path: Path, wrap: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    core: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    alone = Path(shutil.copy(core, tmp_path / "one.core"))
-    if shutil.which(wrap[0]) is None:
-        pytest.skip(f"no {wrap[0]} here")
-    subprocess.run([*wrap, str(alone)], check=True)
-    wrapped = next(path for path in tmp_path.glob("one.core.*"))
+    wrapped = tmp_path / "one.core.gz"
+    wrapped.write_bytes(gzip.compress(core.read_bytes(), 1))
     asked = ("php-frame 1", "php-why what", "info registers rip")
     assert debug(wrapped, *asked) == debug(core, *asked)
     assert list((tmp_path / "cache" / "triage").glob("unpacked-*")) == []
