@@ -13,7 +13,6 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from functools import lru_cache
 from operator import itemgetter
 from struct import Struct
-from struct import error as StructError
 from typing import NamedTuple
 
 from triage.corefile.evidence import Evidence, Noting, joined
@@ -22,6 +21,7 @@ from triage.corefile.modules import MappedModule
 from triage.corefile.protocol import Region
 
 _GAP = 8192  # one longer read with what nobody looked at in it is sooner done than two
+_NO_ADDRESS = 1 << 64
 _STEP = 16  # what malloc() aligns to: nothing is moved by less
 _LARGEST = 1 << 16  # bytes: each word of them is looked at, once
 
@@ -137,6 +137,27 @@ class _Read(NamedTuple):
     tells: tuple[_Link, ...]
 
 
+class _Addresses(NamedTuple):
+    """Addresses that lead into one area, from `low` to `high`, as one number of 64 bits each.
+
+    `ones` has a one in the place of each: that many times a distance moves all of them at once.
+    """
+
+    area: int
+    low: int
+    high: int
+    together: int
+    ones: int
+    words: Struct
+
+    @classmethod
+    def of(cls, area: int, addresses: Sequence[int]) -> _Addresses:
+        """All of these."""
+        together = int.from_bytes(b"".join(one.to_bytes(8, "little") for one in addresses), "little")
+        ones = int.from_bytes((1).to_bytes(8, "little") * len(addresses), "little")
+        return cls(area, min(addresses), max(addresses), together, ones, Struct("8s" * len(addresses)))
+
+
 class _Contents:
     """All that pieces hold, put together for a process in which all lies elsewhere: at once, and each value once."""
 
@@ -148,29 +169,22 @@ class _Contents:
         by_area: dict[int, list[int]] = {}
         for area, address in links:
             by_area.setdefault(area, []).append(address)
-        self._addresses = [(area, tuple(addresses)) for area, addresses in by_area.items()]
-        keys: list[object] = [*self._plain, *((area, one) for area, found in self._addresses for one in found)]
+        self._addresses = [_Addresses.of(area, addresses) for area, addresses in by_area.items()]
+        keys: list[object] = [*self._plain, *((area, one) for area, found in by_area.items() for one in found)]
         numbers = {key: number for number, key in enumerate(keys)}
-        self._count = len(parts)
         self._in_order = itemgetter(*(numbers[part if isinstance(part, bytes) else part[1:]] for part in parts))
-        self._whole = Struct("<" + "".join(f"{len(part)}s" if isinstance(part, bytes) else "Q" for part in parts))
+        self.size = sum(40 + len(raw) for raw in self._plain) + 60 * len(links) + 24 * len(parts)
+        """Bytes it takes to keep, about."""
 
     def moved(self, by: Sequence[int | None]) -> bytes | None:
         """The bytes, each area's addresses moved by so much; `None` where one is then no address."""
-        values: list[bytes | int] = [*self._plain]
-        for area, addresses in self._addresses:
+        values = [*self._plain]
+        for area, low, high, together, ones, words in self._addresses:
             off = by[area] or 0
-            values += [address + off for address in addresses]
-        try:
-            return self._whole.pack(*self._in_order(values))
-        except StructError:
-            return None
-
-    @property
-    def size(self) -> int:
-        """Bytes it takes to keep, about."""
-        addresses = sum(len(found) for _, found in self._addresses)
-        return sum(40 + len(raw) for raw in self._plain) + 40 * addresses + 24 * self._count
+            if low + off < 0 or high + off >= _NO_ADDRESS:
+                return None
+            values += words.unpack((together + off * ones).to_bytes(words.size, "little"))
+        return b"".join(self._in_order(values))
 
 
 class Movable(NamedTuple):
