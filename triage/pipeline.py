@@ -71,6 +71,18 @@ T = TypeVar("T")
 _RECORDS = 50_000
 
 
+def bounds_of(settings: Settings) -> Bounds:
+    """How far a compressed core is unpacked."""
+    return Bounds(settings.limits.largest_core, settings.limits.disk_reserve)
+
+
+def finder_of(source: Opened, settings: Settings) -> Finder | None:
+    """What finds the files that the input brought along, before all others; `None` where it brought none."""
+    if source.sysroot is None or source.debug_dir is None:
+        return None
+    return Finder(source.sysroot, (source.debug_dir, *settings.debug_dirs))
+
+
 class Pipeline:
     """Triages cores one after another with GDB kept warm. Use as a context manager.
 
@@ -87,7 +99,7 @@ class Pipeline:
         sandbox.isolation(None)  # where the one that was asked for does not work, say so before the first core
         self._sessions = Sessions(self.gdb, settings.limits)
         self._scratch = Scratch(cache_folder())
-        self._bounds = Bounds(settings.limits.largest_core, settings.limits.disk_reserve)
+        self._bounds = bounds_of(settings)
         self._journal = Journal()
         self._lanes = Lanes(self._sessions, self._finder, settings.limits, reuse=settings.reuse)
         # A core gives records by the ten thousand, hardly any of them garbage: the collector may look less often.
@@ -139,9 +151,9 @@ class Pipeline:
 
     def _finding(self, source: Opened) -> tuple[Finder, Lanes]:
         """What finds files and walks stacks; where the input brought its files along, they come first."""
-        if source.sysroot is None or source.debug_dir is None:
+        finder = finder_of(source, self._settings)
+        if finder is None:
             return self._finder, self._lanes
-        finder = Finder(source.sysroot, (source.debug_dir, *self._settings.debug_dirs))
         return finder, Lanes(self._sessions, finder, self._settings.limits, reuse=self._settings.reuse)
 
     @property

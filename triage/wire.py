@@ -8,9 +8,9 @@ them all as escapes. Names that CONTRACT.md gives keep their meaning; ours may b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from triage import wire_runtime
 from triage.model import (
@@ -32,15 +32,12 @@ from triage.model import (
     Status,
 )
 from triage.wire_fault import fault_from_json, fault_to_json, finding_from_json, finding_to_json
-from triage.wire_module import module_from_json, module_to_json, unhex
+from triage.wire_module import maybe, module_from_json, module_to_json, unhex
 from triage.wire_origin import origin_from_json, origin_to_json
 from triage.wire_thread import frame_from_json, frame_to_json, thread_from_json, thread_to_json
 
 Json = dict[str, Any]
 """A JSON object: text keys; values are JSON values."""
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 
 def outcome_to_json(outcome: Outcome) -> Json:
@@ -48,8 +45,8 @@ def outcome_to_json(outcome: Outcome) -> Json:
     return {
         "core": outcome.core,
         "status": outcome.status.value,
-        "crash": _maybe(crash_to_json, outcome.crash),
-        "error": _maybe(_failure_to_json, outcome.failure),
+        "crash": maybe(crash_to_json, outcome.crash),
+        "error": maybe(_failure_to_json, outcome.failure),
     }
 
 
@@ -60,8 +57,8 @@ def cluster_to_json(cluster: Cluster) -> Json:
         "title": cluster.title,
         "signature": cluster.signature,
         "count": cluster.count,
-        "first_seen": _maybe(_moment_to_json, cluster.first_seen),
-        "last_seen": _maybe(_moment_to_json, cluster.last_seen),
+        "first_seen": maybe(_moment_to_json, cluster.first_seen),
+        "last_seen": maybe(_moment_to_json, cluster.last_seen),
         "state": cluster.state.value,
         "severity": cluster.severity,
         "crashes": list(cluster.crashes),
@@ -71,7 +68,7 @@ def cluster_to_json(cluster: Cluster) -> Json:
         "open": cluster.open,
         "flags": [flag.value for flag in cluster.flags],
         "remarks": list(cluster.remarks),
-        "decision": _maybe(decision_to_json, cluster.decision),
+        "decision": maybe(decision_to_json, cluster.decision),
     }
 
 
@@ -85,9 +82,9 @@ def decision_to_json(decision: Decision) -> Json:
         "bug": decision.bug,
         "until": decision.until,
         "fixed_in": decision.fixed_in,
-        "since": _maybe(_moment_to_json, decision.since),
+        "since": maybe(_moment_to_json, decision.since),
         "began": _moment_to_json(decision.holds_from),
-        "undone": _maybe(_moment_to_json, decision.undone),
+        "undone": maybe(_moment_to_json, decision.undone),
         "undone_by": decision.undone_by,
     }
 
@@ -101,8 +98,8 @@ def regrouping_to_json(change: Regrouping) -> Json:
         "target": change.target,
         "by": change.by,
         "why": change.why,
-        "time": _maybe(_moment_to_json, change.time),
-        "undone": _maybe(_moment_to_json, change.undone),
+        "time": maybe(_moment_to_json, change.time),
+        "undone": maybe(_moment_to_json, change.undone),
     }
 
 
@@ -112,8 +109,8 @@ def incident_to_json(incident: Incident) -> Json:
         "what": incident.what,
         "clusters": list(incident.clusters),
         "count": incident.count,
-        "first_seen": _maybe(_moment_to_json, incident.first_seen),
-        "last_seen": _maybe(_moment_to_json, incident.last_seen),
+        "first_seen": maybe(_moment_to_json, incident.first_seen),
+        "last_seen": maybe(_moment_to_json, incident.last_seen),
     }
 
 
@@ -123,7 +120,7 @@ def crash_row_to_json(row: CrashRow) -> Json:
         "id": row.id,
         "core": row.core,
         "status": row.status.value,
-        "time": _maybe(_moment_to_json, row.time),
+        "time": maybe(_moment_to_json, row.time),
         "host": row.host,
         "pid": row.pid,
         "executable": row.executable,
@@ -150,14 +147,14 @@ def crash_without_lists(crash: Crash) -> Json:
         "id": crash.id,
         "core": crash.core,
         "status": crash.status.value,
-        "time": _maybe(_moment_to_json, crash.time),
+        "time": maybe(_moment_to_json, crash.time),
         "host": crash.host,
         "pid": crash.pid,
         "executable": crash.executable,
         "build_id": crash.build_id,
         "arguments": list(crash.arguments),
-        "signal": _maybe(_signal_to_json, crash.signal),
-        "runtime": _maybe(_runtime_to_json, crash.runtime),
+        "signal": maybe(_signal_to_json, crash.signal),
+        "runtime": maybe(_runtime_to_json, crash.runtime),
         "threads": None,
         "modules": None,
         "findings": [finding_to_json(finding) for finding in crash.findings],
@@ -169,8 +166,8 @@ def crash_without_lists(crash: Crash) -> Json:
         "cluster": crash.cluster,
         "registers": {name: hex(value) for name, value in crash.registers.items()},
         "instruction": crash.instruction,
-        "fault": _maybe(fault_to_json, crash.fault),
-        "origin": _maybe(origin_to_json, crash.origin),
+        "fault": maybe(fault_to_json, crash.fault),
+        "origin": maybe(origin_to_json, crash.origin),
         "gdb": crash.gdb,
         "isolation": crash.isolation,
         "warnings": list(crash.warnings),
@@ -195,14 +192,14 @@ def _crash_from_json(record: Mapping[str, Any]) -> Crash:
         id=record["id"],
         core=record["core"],
         status=Status(record["status"]),
-        time=_maybe(_moment_from_json, record["time"]),
+        time=maybe(_moment_from_json, record["time"]),
         host=record["host"],
         pid=record["pid"],
         executable=record["executable"],
         build_id=record["build_id"],
         arguments=tuple(record["arguments"]),
-        signal=_maybe(_signal_from_json, record["signal"]),
-        runtime=_maybe(_runtime_from_json, record["runtime"]),
+        signal=maybe(_signal_from_json, record["signal"]),
+        runtime=maybe(_runtime_from_json, record["runtime"]),
         threads=tuple(thread_from_json(thread) for thread in record["threads"]),
         modules=tuple(module_from_json(module) for module in record["modules"]),
         findings=tuple(finding_from_json(finding) for finding in record["findings"]),
@@ -210,8 +207,8 @@ def _crash_from_json(record: Mapping[str, Any]) -> Crash:
         cluster=record["cluster"],
         registers={name: unhex(value) for name, value in record["registers"].items()},
         instruction=record["instruction"],
-        fault=_maybe(fault_from_json, record.get("fault")),
-        origin=_maybe(origin_from_json, record.get("origin")),
+        fault=maybe(fault_from_json, record.get("fault")),
+        origin=maybe(origin_from_json, record.get("origin")),
         gdb=record["gdb"],
         isolation=record.get("isolation"),
         warnings=tuple(record["warnings"]),
@@ -240,7 +237,7 @@ def _signal_to_json(signal: Signal) -> Json:
         "number": signal.number,
         "name": signal.name,
         "code": signal.code,
-        "address": _maybe(hex, signal.address),
+        "address": maybe(hex, signal.address),
         "code_name": signal.code_name,
         "sender": signal.sender,
         "sender_user": signal.sender_user,
@@ -253,7 +250,7 @@ def _signal_from_json(record: Mapping[str, Any]) -> Signal:
         name=record["name"],
         code=record["code"],
         code_name=record["code_name"],
-        address=_maybe(unhex, record["address"]),
+        address=maybe(unhex, record["address"]),
         sender=record["sender"],
         sender_user=record.get("sender_user"),
     )
@@ -267,19 +264,19 @@ def _runtime_to_json(runtime: Runtime) -> Json:
         "debug": runtime.debug,
         "zts": runtime.zts,
         "script": runtime.script,
-        "request": _maybe(_request_to_json, runtime.request),
+        "request": maybe(_request_to_json, runtime.request),
         "extensions": dict(runtime.extensions),
         "options": dict(runtime.options),
-        "memory": _maybe(_memory_to_json, runtime.memory),
-        "last_error": _maybe(_last_error_to_json, runtime.last_error),
-        "exception": _maybe(_last_error_to_json, runtime.exception),
+        "memory": maybe(_memory_to_json, runtime.memory),
+        "last_error": maybe(_last_error_to_json, runtime.last_error),
+        "exception": maybe(_last_error_to_json, runtime.exception),
         "jit": runtime.jit,
         "fibers": [_fiber_to_json(fiber) for fiber in runtime.fibers],
         "hooks": [wire_runtime.hook_to_json(hook) for hook in runtime.hooks],
         "callbacks": list(runtime.callbacks),
-        "opcache": _maybe(wire_runtime.opcache_to_json, runtime.opcache),
-        "heap": _maybe(wire_runtime.heap_to_json, runtime.heap),
-        "worker": _maybe(wire_runtime.worker_to_json, runtime.worker),
+        "opcache": maybe(wire_runtime.opcache_to_json, runtime.opcache),
+        "heap": maybe(wire_runtime.heap_to_json, runtime.heap),
+        "worker": maybe(wire_runtime.worker_to_json, runtime.worker),
         "environment": dict(runtime.environment),
         "extension_files": dict(runtime.extension_files),
         "mismatched": dict(runtime.mismatched),
@@ -295,19 +292,19 @@ def _runtime_from_json(record: Mapping[str, Any]) -> Runtime:
         debug=record["debug"],
         zts=record["zts"],
         script=record["script"],
-        request=_maybe(_request_from_json, record["request"]),
+        request=maybe(_request_from_json, record["request"]),
         extensions=dict(record["extensions"]),
         options=dict(record["options"]),
-        memory=_maybe(_memory_from_json, record["memory"]),
-        last_error=_maybe(_last_error_from_json, record["last_error"]),
-        exception=_maybe(_last_error_from_json, record["exception"]),
+        memory=maybe(_memory_from_json, record["memory"]),
+        last_error=maybe(_last_error_from_json, record["last_error"]),
+        exception=maybe(_last_error_from_json, record["exception"]),
         jit=record["jit"],
         fibers=tuple(_fiber_from_json(fiber) for fiber in record.get("fibers", ())),
         hooks=tuple(wire_runtime.hook_from_json(hook) for hook in record.get("hooks", ())),
         callbacks=tuple(record.get("callbacks", ())),
-        opcache=_maybe(wire_runtime.opcache_from_json, record.get("opcache")),
-        heap=_maybe(wire_runtime.heap_from_json, record.get("heap")),
-        worker=_maybe(wire_runtime.worker_from_json, record.get("worker")),
+        opcache=maybe(wire_runtime.opcache_from_json, record.get("opcache")),
+        heap=maybe(wire_runtime.heap_from_json, record.get("heap")),
+        worker=maybe(wire_runtime.worker_from_json, record.get("worker")),
         environment=dict(record.get("environment", {})),
         extension_files=dict(record.get("extension_files", {})),
         mismatched=dict(record.get("mismatched", {})),
@@ -356,7 +353,3 @@ def _moment_to_json(moment: datetime) -> str:
 
 def _moment_from_json(text: str) -> datetime:
     return datetime.fromisoformat(text)
-
-
-def _maybe(convert: Callable[[A], B], value: A | None) -> B | None:
-    return None if value is None else convert(value)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from triage.model import Module, Symbols
 
 Json = dict[str, Any]
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 def module_to_json(module: Module) -> Json:
@@ -59,3 +61,8 @@ def module_from_json(record: Mapping[str, Any]) -> Module:
 def unhex(text: str) -> int:
     """An address of a record."""
     return int(text, 16)
+
+
+def maybe(convert: Callable[[A], B], value: A | None) -> B | None:
+    """What is missing stays missing."""
+    return None if value is None else convert(value)

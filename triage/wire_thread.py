@@ -9,6 +9,7 @@ from typing import Any
 
 from triage import wire_runtime
 from triage.model import Argument, Frame, Thread
+from triage.wire_module import maybe, unhex
 
 Json = dict[str, Any]
 
@@ -40,10 +41,10 @@ def frame_to_json(frame: Frame) -> Json:
         "function": frame.function,
         "class": frame.class_name,
         "module": frame.module,
-        "offset": _hex(frame.offset),
+        "offset": maybe(hex, frame.offset),
         "file": frame.file,
         "line": frame.line,
-        "address": _hex(frame.address),
+        "address": maybe(hex, frame.address),
         "inlined": frame.inlined,
         "note": frame.note,
         "call": frame.call,
@@ -62,17 +63,17 @@ def frame_from_json(record: Mapping[str, Any]) -> Frame:
         function=record["function"],
         class_name=record["class"],
         module=record["module"],
-        offset=_number(record["offset"]),
+        offset=maybe(unhex, record["offset"]),
         file=record["file"],
         line=record["line"],
-        address=_number(record["address"]),
+        address=maybe(unhex, record["address"]),
         inlined=record["inlined"],
         note=record["note"],
         call=record.get("call"),
         opcode=record.get("opcode"),
         arguments=wire_runtime.arguments_from_json(record.get("arguments", [])),
         trust=record.get("trust"),
-        start=_number(record.get("start")),
+        start=maybe(unhex, record.get("start")),
         traits=tuple(record.get("traits", ())),
     )
 
@@ -123,11 +124,3 @@ def _argument_text(name: str | None, kind: str, value: str | None) -> str:
 
 
 _text = json.JSONEncoder(separators=(",", ":")).encode
-
-
-def _hex(value: int | None) -> str | None:
-    return None if value is None else hex(value)
-
-
-def _number(text: str | None) -> int | None:
-    return None if text is None else int(text, 16)

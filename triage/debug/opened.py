@@ -11,10 +11,9 @@ from pathlib import Path
 from triage.config import Settings, cache_folder
 from triage.corefile import CoreFile, open_core, sources
 from triage.corefile.sources import Scratch, Trust
-from triage.corefile.sources.unpack import Bounds
 from triage.errors import InputError
 from triage.model import Crash
-from triage.pipeline import Pipeline
+from triage.pipeline import Pipeline, bounds_of, finder_of
 from triage.runtimes import detect
 from triage.runtimes.protocol import Interpreter
 from triage.symbols import Finder
@@ -60,19 +59,11 @@ def opened(path: Path, settings: Settings) -> Iterator[Opened]:
     Raises:
         InputError: when there is no core in it.
     """
-    bounds = Bounds(settings.limits.largest_core, settings.limits.disk_reserve)
     with (
         Scratch(cache_folder()) as scratch,
-        sources.opened(path, scratch, Trust(everywhere=True), bounds) as source,
+        sources.opened(path, scratch, Trust(everywhere=True), bounds_of(settings)) as source,
         open_core(source.file) as core,
     ):
-        finder = _finder(source, settings)
+        finder = finder_of(source, settings) or Finder(settings.sysroot, settings.debug_dirs)
         core.memory.use_files(finder.backing(core.modules))
         yield Opened(core, finder, settings, source, path)
-
-
-def _finder(source: sources.Opened, settings: Settings) -> Finder:
-    """Where the input brought its files along, they come first."""
-    if source.sysroot is None or source.debug_dir is None:
-        return Finder(settings.sysroot, settings.debug_dirs)
-    return Finder(source.sysroot, (source.debug_dir, *settings.debug_dirs))
